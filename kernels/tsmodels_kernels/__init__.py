@@ -1,1 +1,10 @@
-"""Differentiable scan kernels."""
+"""Scan operators for torch: differentiable, any length, state in and state out, no compiler at install time.
+
+The public functions are ``linear_scan`` and ``selective_scan_2d``; ``backend_for`` names the backend a tensor gets.
+Numba is imported and kernels are compiled on the first call, and kept in Numba's cache (``NUMBA_CACHE_DIR``).
+"""
+
+from ._backend import backend_for
+from ._selective_scan_2d import selective_scan_2d
+
+__all__ = ["backend_for", "selective_scan_2d"]

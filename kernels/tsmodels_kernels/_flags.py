@@ -1,0 +1,24 @@
+"""The only place where Numba compilation flags are written.
+
+FASTMATH lets LLVM fuse, reorder and approximate but keeps the meaning of NaN and infinity (no ``nnan``, no ``ninf``):
+a NaN in the input must reach the output.  ``error_model="numpy"`` drops the zero-division branch, which would stop
+vectorisation.  ``nogil`` lets the pool in ``_pool.py`` run kernels side by side; ``cache`` makes the second process
+start warm.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+FASTMATH = {"contract", "nsz", "arcp", "afn", "reassoc"}
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function(..., lo, hi)``, a loop over the jobs ``lo <= job < hi``, on its first call."""
+    return njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")(function)
+
+
+def helper(function: Callable[..., Any]) -> Any:
+    """Compile a function that kernels call and that is always inlined: vectors stay in registers across the call."""
+    return njit(nogil=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)(function)

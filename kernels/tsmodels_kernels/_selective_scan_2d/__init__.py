@@ -1,0 +1,3 @@
+from .op import selective_scan_2d
+
+__all__ = ["selective_scan_2d"]
