@@ -1,9 +1,10 @@
 """The only place where Numba compilation flags are written.
 
-FASTMATH lets LLVM fuse, reorder and approximate but keeps the meaning of NaN and infinity (no ``nnan``, no ``ninf``):
-a NaN in the input must reach the output.  ``error_model="numpy"`` drops the zero-division branch, which would stop
-vectorisation.  ``nogil`` lets the pool in ``_pool.py`` run kernels side by side; ``cache`` makes the second process
-start warm.
+``fastmath={"contract"}`` fuses products and sums and takes no other liberty: a NaN in the input must reach the output
+(never ``nnan``, ``ninf``), and sums keep the order in which they are written (no ``reassoc``, which would also fold
+``(x + magic) - magic`` to x in ``_simd.decay``; Numba puts the flags on every instruction, those of intrinsics included).
+``error_model="numpy"`` drops the zero-division branch, which would stop vectorisation.  ``nogil`` lets the pool in
+``_pool.py`` run kernels side by side; ``cache`` makes the second process start warm.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 from numba import njit
 
-FASTMATH = {"contract", "nsz", "arcp", "afn", "reassoc"}
+FASTMATH = {"contract"}
 
 
 def kernel(function: Callable[..., Any]) -> Any:

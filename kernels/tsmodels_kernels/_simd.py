@@ -54,12 +54,7 @@ def _splat(builder, vector_type, scalar):
     count = vector_type.count
     undefined = ir.Constant(vector_type.llvm, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    return builder.shuffle_vector(first, undefined, mask)
-
-
-def _suffix(vector_type):
-    return f"v{vector_type.count}f{vector_type.dtype.bitwidth}"
+    return builder.shuffle_vector(first, undefined, _lanes_mask([0] * count))
 
 
 @intrinsic
@@ -124,19 +119,45 @@ def vfull(typing_context, array, value):
 
 
 @intrinsic
-def vsum(typing_context, vector):
-    """Sum over the lanes, added up as a balanced tree: the same order on every machine."""
+def vadd_sums(typing_context, array, index, a, b, c, d):
+    """Add the sums over the lanes of four vectors to ``array[index:index + 4]``.
+
+    The four trees are added up side by side, in an order that depends on nothing but the number of lanes.
+    """
+    itemsize = array.dtype.bitwidth // 8
+
+    def folded(builder, left, right, low):
+        shuffle = builder.shuffle_vector
+        return builder.fadd(
+            shuffle(left, right, _lanes_mask(low)), shuffle(left, right, _lanes_mask([k + 2 for k in low]))
+        )
+
+    def paired(builder, left, right, count):
+        """In each group of four lanes: left 0 + left 2, right 0 + right 2, left 1 + left 3, right 1 + right 3."""
+        low = [k for i in range(0, count, 4) for k in (i, count + i, i + 1, count + i + 1)]
+        return folded(builder, left, right, low)
 
     def codegen(ctx, builder, sig, args):
-        total, count = args[0], vector.count
-        while count > 1:
+        count = sig.args[2].count
+        ab, cd = paired(builder, args[2], args[3], count), paired(builder, args[4], args[5], count)
+        low = [k for i in range(0, count, 4) for k in (i, i + 1, count + i, count + i + 1)]
+        total = folded(builder, ab, cd, low)
+        while count > 4:  # groups of four: fold the upper half onto the lower
             count //= 2
-            low = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
-            high = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count, 2 * count)))
-            total = builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
-        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+            halves = (_lanes_mask(range(count)), _lanes_mask(range(count, 2 * count)))
+            total = builder.fadd(*(builder.shuffle_vector(total, total, half) for half in halves))
+        data = ctx.make_array(sig.args[0])(ctx, builder, args[0]).data
+        start = builder.gep(data, [ctx.cast(builder, args[1], sig.args[1], types.intp)])
+        start = builder.bitcast(start, total.type.as_pointer())
+        builder.store(builder.fadd(builder.load(start, align=itemsize), total), start, align=itemsize)
+        return ctx.get_dummy_value()
 
-    return vector.dtype(vector), codegen
+    return types.void(array, index, a, b, c, d), codegen
+
+
+def _lanes_mask(indices):
+    indices = list(indices)
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), indices)
 
 
 def _infer(operation):
@@ -182,59 +203,77 @@ def _clamp(typing_context, vector, low, high):
 
 
 @intrinsic
-def _round(typing_context, vector):
-    """Nearest integer, ties to even."""
+def _fma(typing_context, a, b, c):
+    """a b + c, fused where the machine can."""
 
     def codegen(ctx, builder, sig, args):
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector.llvm, [vector.llvm]), f"llvm.rint.{_suffix(vector)}"
-        )
-        return builder.call(function, args)
+        name = f"llvm.fmuladd.v{a.count}f{a.dtype.bitwidth}"
+        kind = ir.FunctionType(a.llvm, [a.llvm] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
-    return vector(vector), codegen
+    return a(a, a, a), codegen
+
+
+def _mantissa_and_bias(vector):
+    return (23, 127) if vector.dtype.bitwidth == 32 else (52, 1023)
 
 
 @intrinsic
-def _power_of_two(typing_context, vector):
-    """2**k for integers k in the exponent range: k + bias, moved into the exponent bits."""
-    bits = vector.dtype.bitwidth
-    mantissa, bias = (23, 127) if bits == 32 else (52, 1023)
-    integers = ir.VectorType(ir.IntType(bits), vector.count)
+def _rounded(typing_context, vector):
+    """round(y) in the low mantissa bits of y + 1.5 * 2**mantissa, with the exponent bias already added to it."""
+    mantissa, bias = _mantissa_and_bias(vector)
+    magic = ir.Constant(vector.llvm, [1.5 * 2.0**mantissa + bias] * vector.count)
+    return vector(vector), lambda ctx, builder, sig, args: builder.fadd(args[0], magic)
+
+
+@intrinsic
+def _integer_part(typing_context, rounded):
+    """round(y) from ``_rounded(y)``."""
+    mantissa, bias = _mantissa_and_bias(rounded)
+    magic = ir.Constant(rounded.llvm, [1.5 * 2.0**mantissa + bias] * rounded.count)
+    return rounded(rounded), lambda ctx, builder, sig, args: builder.fsub(args[0], magic)
+
+
+@intrinsic
+def _power_of_two(typing_context, rounded):
+    """2**round(y) from ``_rounded(y)``: its low bits, moved into the exponent.
+
+    No conversion from float to integer (undefined for NaN) is needed; a NaN gives some number, which ``decay`` multiplies
+    by a NaN.
+    """
+    mantissa, _ = _mantissa_and_bias(rounded)
+    integers = ir.VectorType(ir.IntType(rounded.dtype.bitwidth), rounded.count)
 
     def codegen(ctx, builder, sig, args):
-        # Adding 1.5 * 2**mantissa leaves k in the low mantissa bits: a shift suffices, no float-to-integer conversion
-        # (undefined for NaN) is needed.  What a NaN turns into is irrelevant: its polynomial factor is NaN.
-        magic = ir.Constant(vector.llvm, [1.5 * 2.0**mantissa + bias] * vector.count)
-        shifted = builder.bitcast(builder.fadd(args[0], magic), integers)
-        return builder.bitcast(
-            builder.shl(shifted, ir.Constant(integers, [mantissa] * vector.count)), vector.llvm
-        )
+        bits = builder.bitcast(args[0], integers)
+        return builder.bitcast(builder.shl(bits, ir.Constant(integers, [mantissa] * rounded.count)), rounded.llvm)
 
-    return vector(vector), codegen
+    return rounded(rounded), codegen
 
 
-def _chebyshev_fit(degree: int) -> list[float]:
-    """Coefficients, lowest power first, of (2**f - 1) / f on |f| <= 1/2."""
+def _exp2_fit(degree: int) -> list[float]:
+    """Coefficients, lowest power first, of (2**f - 1) / f on |f| <= 1/2, interpolated at Chebyshev nodes."""
     nodes = 0.5 * np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
     values = np.expm1(nodes * math.log(2.0)) / nodes
     return np.polynomial.Polynomial.fit(nodes, values, degree, domain=[-1, 1]).coef.tolist()
 
 
-_FIT = {types.float32: _chebyshev_fit(5), types.float64: _chebyshev_fit(11)}
+_EXP2 = {types.float32: _exp2_fit(5), types.float64: _exp2_fit(11)}
 
 
 @intrinsic
-def _exp2_quotient(typing_context, vector):
-    """(2**f - 1) / f for |f| <= 1/2, by a polynomial."""
+def _exp2_quotient(typing_context, f):
+    """(2**f - 1) / f for |f| <= 1/2, by Horner's rule."""
 
     def codegen(ctx, builder, sig, args):
-        constants = [ir.Constant(vector.llvm, [c] * vector.count) for c in _FIT[vector.dtype]]
-        result = constants.pop()
-        while constants:
-            result = builder.fadd(builder.fmul(result, args[0], flags=_FUSE), constants.pop(), flags=_FUSE)
+        name = f"llvm.fmuladd.v{f.count}f{f.dtype.bitwidth}"
+        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(f.llvm, [f.llvm] * 3), name)
+        *lower, result = (ir.Constant(f.llvm, [c] * f.count) for c in _EXP2[f.dtype])
+        for coefficient in reversed(lower):
+            result = builder.call(fma, [result, args[0], coefficient])
         return result
 
-    return vector(vector), codegen
+    return f(f), codegen
 
 
 @helper
@@ -242,11 +281,12 @@ def decay(y):
     """2**y and 1 - 2**y, both to full relative precision, for y clamped to [-126, 126].
 
     2**y = s + s f q with s = 2**k, k = round(y), f = y - k and q = (2**f - 1) / f; hence 1 - 2**y = (1 - s) - s f q, in
-    which nothing cancels for small y (s = 1).  Relative error below 5e-7 in float32 and 1e-15 in float64.  NaN stays NaN.
+    which nothing cancels for small y (s = 1).  Relative error below 5e-7 in float32 and 1e-14 in float64.  NaN stays NaN.
     """
     y = _clamp(y, -126.0, 126.0)
-    k = _round(y)
-    f = y - k
-    s = _power_of_two(k)
-    growth = s * (f * _exp2_quotient(f))
-    return s + growth, (1.0 - s) - growth
+    rounded = _rounded(y)
+    s = _power_of_two(rounded)
+    f = y - _integer_part(rounded)
+    q = _exp2_quotient(f)
+    sf = s * f
+    return _fma(sf, q, s), _fma(-1.0 * sf, q, 1.0 - s)

@@ -23,7 +23,7 @@ import math
 import numpy as np
 
 from .._flags import helper, kernel
-from .._simd import decay, lanes, vfull, vload, vsplat, vstore, vsum
+from .._simd import decay, lanes, vadd_sums, vfull, vload, vsplat, vstore
 
 ROWS = 6
 LOG2_E = math.log2(math.e)
@@ -61,10 +61,11 @@ def _weight(rows, at, d, m, zoh_input):
 
 
 @helper
-def _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, before, p, now, q, y):
+def _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, before, p, now, q, y, kept):
     """States of one column from those of the column before it: ``before[p:]`` -> ``now[q:]`` (which may be the same).
 
-    ``walk`` = (first variate, step to the next); without ``y`` (None) no output is computed.
+    ``walk`` = (first variate, step to the next).  ``y`` receives the output, ``kept[p:]`` 1 - exp(-dt alpha) of both axes;
+    either may be None.
     """
     x, dt1, dt2, B1, B2, C1, C2, skip = data
     _, V, D, N = sizes
@@ -82,12 +83,15 @@ def _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, before, 
             a1, a2, m1 = _time_gates(rows, g, d1, scales)
             a3, a4, m4 = _variate_gates(rows, g, d2, scales)
             w1, w2 = _weight(rows, g + 4 * L, d1, m1, zoh_input), _weight(rows, g + 5 * L, d2, m4, zoh_input)
-            h1 = a1 * vload(before, left + k) + (a2 * vload(before, left + k + L) + w1 * xv * vsplat(B1, bc + n))
-            h2 = w2 * xv * vsplat(B2, bc + n)
+            h1 = a1 * vload(before, left + k) + (a2 * vload(before, left + k + L) + (w1 * xv) * vsplat(B1, bc + n))
+            h2 = (w2 * xv) * vsplat(B2, bc + n)
             if i > 0:
                 h2 = a3 * vload(now, above + k) + (a4 * vload(now, above + k + L) + h2)
             vstore(now, s + k, h1)
             vstore(now, s + k + L, h2)
+            if kept is not None:
+                vstore(kept, left + k, m1)
+                vstore(kept, left + k + L, m4)
             if y is not None:
                 total = total + (h1 * vsplat(C1, bc + n) + h2 * vsplat(C2, bc + n))
         if y is not None:
@@ -145,7 +149,7 @@ def forward(data, parameters, scales, zoh_input, n_pooled, sizes, walk, interval
             if interval and t % interval == 0:
                 checkpoints[job * n_intervals + t // interval][:] = state
             if n_pooled is None:
-                _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, state, 0, state, 0, y)
+                _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, state, 0, state, 0, y, None)
             else:
                 _advance_pooled(
                     data, rows, scales, zoh_input, cell, channel, sizes, n_pooled[b], state, 0, state, 0, y, mean, 0
@@ -182,10 +186,16 @@ def _input_gradients(rows, own, inverse, zoh_input, pb, x, d, w, m, grad_rows, t
 
 
 @helper
-def _retreat(data, dy, rows, scales, zoh_input, cell, channel, sizes, walk, H, before, now, carry, row, grad_rows, grads, slab):
-    """Adjoint of ``_advance``: ``carry`` holds what later columns hand to this one, and leaves what this one hands on."""
+def _retreat(
+    data, dy, rows, scales, zoh_input, cell, channel, sizes, walk, H, kept, before, now, carry, row, grad_rows, grads, slab
+):
+    """Adjoint of ``_advance``: ``carry`` holds what later columns hand to this one, and leaves what this one hands on.
+
+    ``H[before:]`` and ``H[now:]`` are the states of the column before and of this one, ``kept[before:]`` what ``_advance``
+    kept of this one's gates.
+    """
     x, dt1, dt2, B1, B2, C1, C2, skip = data
-    gx, gdt1, gdt2, gB1, gB2, gC1, gC2 = grads
+    gx, gdt1, gdt2, gBC = grads
     _, V, D, N = sizes
     L = lanes(x)
     zero = vfull(x, 0.0)
@@ -201,8 +211,12 @@ def _retreat(data, dy, rows, scales, zoh_input, cell, channel, sizes, walk, H, b
         bc = (cell + v) * N
         for n in range(N):
             g, k = n * ROWS * L, n * 2 * L
-            a1, a2, m1 = _time_gates(rows, g, d1, scales)
-            a3, a4, m4 = _variate_gates(rows, g, d2, scales)
+            if scales is None:  # the replay left the complements of the gates: no exponential here
+                m1, m4 = vload(kept, before + s + k), vload(kept, before + s + k + L)
+                a1, a2, a3, a4 = 1.0 - m1, m1 * vload(rows, g + L), m4 * vload(rows, g + 2 * L), 1.0 - m4
+            else:
+                a1, a2, m1 = _time_gates(rows, g, d1, scales)
+                a3, a4, m4 = _variate_gates(rows, g, d2, scales)
             w1, w2 = _weight(rows, g + 4 * L, d1, m1, zoh_input), _weight(rows, g + 5 * L, d2, m4, zoh_input)
             p1 = dyv * vsplat(C1, bc + n) + (vload(carry, s + k) + vload(row, k))
             p2 = dyv * vsplat(C2, bc + n) + (vload(carry, s + k + L) + vload(row, k + L))
@@ -218,13 +232,14 @@ def _retreat(data, dy, rows, scales, zoh_input, cell, channel, sizes, walk, H, b
                     rows, g + 3 * L, g + 2 * L, scales, p2, above2, above1, a4, a3, m4, d2, grad_rows, slope2
                 )
             pb1, pb2 = p1 * vsplat(B1, bc + n), p2 * vsplat(B2, bc + n)
-            to_x = to_x + (pb1 * w1 + pb2 * w2)
+            if zoh_input is not None:
+                to_x = to_x + (pb1 * w1 + pb2 * w2)
             to_dt1 = _input_gradients(rows, g, g + 4 * L, zoh_input, pb1, xv, d1, w1, m1, grad_rows, to_dt1)
             to_dt2 = _input_gradients(rows, g + 3 * L, g + 5 * L, zoh_input, pb2, xv, d2, w2, m4, grad_rows, to_dt2)
-            gB1[slab + bc + n] = vsum(p1 * w1 * xv)
-            gB2[slab + bc + n] = vsum(p2 * w2 * xv)
-            gC1[slab + bc + n] = vsum(dyv * vload(H, now + s + k))
-            gC2[slab + bc + n] = vsum(dyv * vload(H, now + s + k + L))
+            out1, out2 = dyv * vload(H, now + s + k), dyv * vload(H, now + s + k + L)
+            vadd_sums(gBC, (slab + bc + n) * 4, p1 * (w1 * xv), p2 * (w2 * xv), out1, out2)
+        if zoh_input is None:
+            to_x = to_x + (to_dt1 * d1 + to_dt2 * d2)
         vstore(gx, at, to_x)
         vstore(gdt1, at, slope1 * LN_2 + to_dt1 * xv)
         vstore(gdt2, at, slope2 * LN_2 + to_dt2 * xv)
@@ -236,7 +251,7 @@ def _retreat_pooled(
 ):
     """Adjoint of ``_advance_pooled``: first the variate states, whose adjoints add up to what the mean hands to h1."""
     x, dt1, dt2, B1, B2, C1, C2, skip = data
-    gx, gdt1, gdt2, gB1, gB2, gC1, gC2 = grads
+    gx, gdt1, gdt2, gBC = grads
     _, V, D, N = sizes
     L = lanes(x)
     zero = vfull(x, 0.0)
@@ -259,8 +274,8 @@ def _retreat_pooled(
             pb2 = p2 * vsplat(B2, bc)
             to_x = to_x + pb2 * w2
             to_dt2 = _input_gradients(rows, g + 3 * L, g + 5 * L, zoh_input, pb2, xv, d2, w2, m4, grad_rows, to_dt2)
-            gB2[slab + bc] = vsum(p2 * w2 * xv)
-            gC2[slab + bc] = vsum(dyv * vload(H, now + s + L))
+            out2 = dyv * vload(H, now + s + L)
+            vadd_sums(gBC, (slab + bc) * 4, zero, p2 * (w2 * xv), zero, out2)
         vstore(gx, at, to_x)
         vstore(gdt2, at, slope2 * LN_2 + to_dt2 * xv)
     for v in range(V):
@@ -280,8 +295,8 @@ def _retreat_pooled(
             pb1 = p1 * vsplat(B1, bc)
             to_x = to_x + pb1 * w1
             to_dt1 = _input_gradients(rows, g, g + 4 * L, zoh_input, pb1, xv, d1, w1, m1, grad_rows, to_dt1)
-            gB1[slab + bc] = vsum(p1 * w1 * xv)
-            gC1[slab + bc] = vsum(dyv * vload(H, now + s))
+            out1 = dyv * vload(H, now + s)
+            vadd_sums(gBC, (slab + bc) * 4, p1 * (w1 * xv), zero, out1, zero)
         vstore(gx, at, to_x)
         vstore(gdt1, at, slope1 * LN_2 + to_dt1 * xv)
 
@@ -302,7 +317,7 @@ def backward(
 ):  # fmt: skip
     """Adjoint of ``forward``: ``carries`` holds the gradient of the last states and receives that of the first.
 
-    ``grads`` of B and C have one slab for each channel block; ``grad_rows`` and ``grad_skip`` one row for each job.
+    The last of ``grads`` holds those of B1, B2, C1, C2 side by side, one slab for each channel block, zeros at first; ``grad_rows`` and ``grad_skip`` one row for each job.
     """
     x = data[0]
     T, V, D, N = sizes
@@ -310,11 +325,12 @@ def backward(
     n_blocks, column = D // L, V * N * 2 * L
     n_intervals = -(-T // interval)
     H = np.empty((interval + 1) * column, x.dtype)
+    kept = np.empty(interval * column, x.dtype)
     means = np.empty(interval * N * L, x.dtype)
     row = np.empty(2 * N * L, x.dtype)
     for job in range(lo, hi):
         b, block = job // n_blocks, job % n_blocks
-        channel, slab = block * L, block * (len(grads[3]) // n_blocks)
+        channel, slab = block * L, block * (len(grads[3]) // (4 * n_blocks))
         rows, carry, job_rows = parameters[block], carries[job], grad_rows[job]
         vstore(grad_skip, job * L, _skip_gradient(x, dy, b * T * V, (b + 1) * T * V, D, channel))
         for k in range(n_intervals - 1, -1, -1):
@@ -323,7 +339,7 @@ def backward(
             for t in range(start, stop):
                 cell, j = (b * T + t) * V, (t - start) * column
                 if n_pooled is None:
-                    _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, H, j, H, j + column, None)
+                    _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, H, j, H, j + column, None, kept)
                 else:
                     _advance_pooled(
                         data, rows, scales, zoh_input, cell, channel, sizes, n_pooled[b], H, j, H, j + column, None,
@@ -333,7 +349,7 @@ def backward(
                 cell, j = (b * T + t) * V, (t - start) * column
                 if n_pooled is None:
                     _retreat(
-                        data, dy, rows, scales, zoh_input, cell, channel, sizes, walk, H, j, j + column, carry, row,
+                        data, dy, rows, scales, zoh_input, cell, channel, sizes, walk, H, kept, j, j + column, carry, row,
                         job_rows, grads, slab,
                     )  # fmt: skip
                 else:

@@ -22,7 +22,7 @@ def n_lanes(dtype: torch.dtype) -> int:
 
 def default_interval(T: int, V: int, N: int) -> int:
     """Steps between stored column states: as many as the cache holds, at least sqrt(T) to bound the memory."""
-    column_bytes = 2 * V * N * VECTOR_BYTES
+    column_bytes = 4 * V * N * VECTOR_BYTES  # two states and the two gates kept beside them
     return max(1, min(T, max(math.isqrt(T), _REPLAY_BYTES // column_bytes)))
 
 
@@ -47,7 +47,9 @@ class _Layout:
 
     def flat(self, tensor: Tensor) -> np.ndarray:
         """(..., D) -> one dimension, channels padded by zeros."""
-        return pad(tensor, (0, self.padding)).contiguous().view(-1).numpy()
+        if self.padding:
+            tensor = pad(tensor, (0, self.padding))
+        return tensor.contiguous().view(-1).numpy()
 
     def unpadded(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).view(self.B, self.T, self.V, -1)[..., : self.D].contiguous()
@@ -141,7 +143,7 @@ def backward(
     dtype, n_cells = carries.dtype, x[..., 0].numel()
     grads = (
         *(np.empty(n_cells * layout.sizes[2], dtype) for _ in range(3)),
-        *(np.empty(layout.n_blocks * B1.numel(), dtype) for _ in range(4)),
+        np.zeros(layout.n_blocks * B1.numel() * 4, dtype),
     )
     grad_rows = np.zeros((layout.n_jobs, layout.N * ROWS * layout.L), dtype)
     grad_skip = np.zeros(layout.n_jobs * layout.L, dtype)
@@ -153,7 +155,7 @@ def backward(
     )
     # Jobs wrote slots of their own; NumPy adds them up in one fixed order, whatever the number of threads.
     by_cell = [layout.unpadded(g) for g in grads[:3]]
-    by_state = [torch.from_numpy(g.reshape(layout.n_blocks, -1).sum(0)).view_as(B1) for g in grads[3:]]
+    by_state = torch.from_numpy(grads[3].reshape(layout.n_blocks, -1).sum(0)).view(*B1.shape, 4).unbind(-1)
     rows = torch.from_numpy(grad_rows.reshape(layout.B, -1).sum(0)).view(layout.n_blocks, layout.N, ROWS, layout.L)
     g1, g2, g3, g4, _, _ = layout.unblocked(rows)
     if options.gates == "zoh":
@@ -162,4 +164,4 @@ def backward(
         g2, g3 = -g2, -g3
     by_skip = torch.from_numpy(grad_skip.reshape(layout.B, -1).sum(0))[: layout.D]
     by_parameter = [g.contiguous() for g in (-g1, g2, g3, -g4)]
-    return *by_cell, *by_state, *by_parameter, by_skip, *layout.unpacked_states(carries)
+    return *by_cell, *(g.contiguous() for g in by_state), *by_parameter, by_skip, *layout.unpacked_states(carries)
