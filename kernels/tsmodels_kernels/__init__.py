@@ -5,6 +5,7 @@ Numba is imported and kernels are compiled on the first call, and kept in Numba'
 """
 
 from ._backend import backend_for
+from ._linear_scan import linear_scan
 from ._selective_scan_2d import selective_scan_2d
 
-__all__ = ["backend_for", "selective_scan_2d"]
+__all__ = ["backend_for", "linear_scan", "selective_scan_2d"]

@@ -45,7 +45,9 @@ def backend_for(tensor: Tensor, backend: str = "auto") -> str:
         return backend
     device = tensor.device.type
     if backend not in ("auto", device):
-        raise ValueError(f"backend={backend!r} cannot run on a tensor on {tensor.device}; move it or use backend='auto'")
+        raise ValueError(
+            f"backend={backend!r} cannot run on a tensor on {tensor.device}; move it or use backend='auto'"
+        )
     if device != "cpu":
         raise NotImplementedError(
             f"tsmodels_kernels has no kernels for tensors on {tensor.device} yet; move the tensors to the CPU "

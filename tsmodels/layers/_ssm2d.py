@@ -80,7 +80,19 @@ class Chimera2D(nn.Module):
             x, dt1, dt2 = x * keep, dt1 * keep, dt2 * keep
         rho2, rho3 = self._couplings()
         y, _ = selective_scan_2d(
-            x, dt1, dt2, B1, B2, C1, C2, self.log_alpha1.exp(), rho2, rho3, self.log_alpha4.exp(), self.skip, **self.options
+            x,
+            dt1,
+            dt2,
+            B1,
+            B2,
+            C1,
+            C2,
+            self.log_alpha1.exp(),
+            rho2,
+            rho3,
+            self.log_alpha4.exp(),
+            self.skip,
+            **self.options,
         )
         return y
 

@@ -187,7 +187,24 @@ def _input_gradients(rows, own, inverse, zoh_input, pb, x, d, w, m, grad_rows, t
 
 @helper
 def _retreat(
-    data, dy, rows, scales, zoh_input, cell, channel, sizes, walk, H, kept, before, now, carry, row, grad_rows, grads, slab
+    data,
+    dy,
+    rows,
+    scales,
+    zoh_input,
+    cell,
+    channel,
+    sizes,
+    walk,
+    H,
+    kept,
+    before,
+    now,
+    carry,
+    row,
+    grad_rows,
+    grads,
+    slab,
 ):
     """Adjoint of ``_advance``: ``carry`` holds what later columns hand to this one, and leaves what this one hands on.
 
@@ -247,7 +264,25 @@ def _retreat(
 
 @helper
 def _retreat_pooled(
-    data, dy, rows, scales, zoh_input, cell, channel, sizes, n_pooled, H, before, now, carry, row, grad_rows, grads, slab, mean, m
+    data,
+    dy,
+    rows,
+    scales,
+    zoh_input,
+    cell,
+    channel,
+    sizes,
+    n_pooled,
+    H,
+    before,
+    now,
+    carry,
+    row,
+    grad_rows,
+    grads,
+    slab,
+    mean,
+    m,
 ):
     """Adjoint of ``_advance_pooled``: first the variate states, whose adjoints add up to what the mean hands to h1."""
     x, dt1, dt2, B1, B2, C1, C2, skip = data

@@ -65,7 +65,13 @@ class _Layout:
 
     def states(self, h1: Tensor, h2: Tensor) -> np.ndarray:
         """(B, V, D, N) twice -> a new array (jobs, V * N * 2 * lanes)."""
-        return self.blocks(h1, h2).transpose(1, 2).clone(memory_format=torch.contiguous_format).view(self.n_jobs, -1).numpy()
+        return (
+            self.blocks(h1, h2)
+            .transpose(1, 2)
+            .clone(memory_format=torch.contiguous_format)
+            .view(self.n_jobs, -1)
+            .numpy()
+        )
 
     def unpacked_states(self, array: np.ndarray) -> tuple[Tensor, ...]:
         shape = (self.B, self.n_blocks, self.V, self.N, 2, self.L)
@@ -151,7 +157,16 @@ def backward(
     common = layout.common(parameters, n_variates, options, interval)
     data = layout.data(x, dt1, dt2, B1, B2, C1, C2, skip)
     _pool.run(
-        kernel, layout.n_jobs, data, layout.flat(grad_y), *common, checkpoints.numpy(), carries, grads, grad_rows, grad_skip
+        kernel,
+        layout.n_jobs,
+        data,
+        layout.flat(grad_y),
+        *common,
+        checkpoints.numpy(),
+        carries,
+        grads,
+        grad_rows,
+        grad_skip,
     )
     # Jobs wrote slots of their own; NumPy adds them up in one fixed order, whatever the number of threads.
     by_cell = [layout.unpadded(g) for g in grads[:3]]

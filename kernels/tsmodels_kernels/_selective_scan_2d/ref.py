@@ -9,7 +9,9 @@ from torch import Tensor
 from .options import Options
 
 
-def gates(dt1: Tensor, dt2: Tensor, alpha1, rho2, rho3, alpha4, options: Options) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def gates(
+    dt1: Tensor, dt2: Tensor, alpha1, rho2, rho3, alpha4, options: Options
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The four transition gates of every cell.
 
     ``dt1, dt2`` (..., D); ``alpha1, rho2, rho3, alpha4`` (D, N) -> ``a1, a2, a3, a4`` (..., D, N).
@@ -34,7 +36,15 @@ def inputs(x: Tensor, dt1, dt2, B1, B2, alpha1, alpha4, options: Options) -> tup
 
 
 def roesser_scan(
-    a1: Tensor, a2: Tensor, a3: Tensor, a4: Tensor, u1: Tensor, u2: Tensor, h1: Tensor, h2: Tensor, reverse_v: bool = False
+    a1: Tensor,
+    a2: Tensor,
+    a3: Tensor,
+    a4: Tensor,
+    u1: Tensor,
+    u2: Tensor,
+    h1: Tensor,
+    h2: Tensor,
+    reverse_v: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The recurrence itself, with any gates: the triple loop of cells in the order of their dependence.
 

@@ -1,0 +1,288 @@
+"""The registered torch operator ``torch.ops.tsmodels.linear_scan`` and its public function."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from .. import _pool
+from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, refuse_lost_gradient
+from .ref import linear_scan_ref
+
+_NAME = "linear_scan"
+LIBRARY.define(f"{_NAME}(Tensor a, Tensor b, Tensor state, bool reverse) -> (Tensor, Tensor)")
+LIBRARY.define(
+    f"{_NAME}_backward(Tensor a, Tensor h, Tensor state, Tensor grad_h, Tensor grad_state, bool reverse, bool need_a) -> "
+    "(Tensor, Tensor, Tensor)"
+)
+# Private to torch and read once: without them torch.func and forward mode raise, and nothing else changes.
+_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+# Jobs below this much work are not worth a hand-over to another thread.
+_GRAIN_ELEMENTS = 1 << 15
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.resolve_conj().contiguous().view(-1).numpy()
+
+
+def _strides(a: Tensor) -> tuple[int, int]:
+    """Strides of batch and time in a contiguous ``a`` (1 or B, 1 or T, D), 0 where it is broadcast."""
+    n_cases, n_steps, n_channels = a.shape
+    return (0 if n_cases == 1 else n_steps * n_channels), (0 if n_steps == 1 else n_channels)
+
+
+def _run(kernel, b: Tensor, *args) -> None:
+    from .cpu import BLOCK
+
+    B, T, D = b.shape
+    n_blocks = -(-D // BLOCK)
+    grain = max(1, _GRAIN_ELEMENTS // max(1, T * min(D, BLOCK)))
+    _pool.run(kernel, B * n_blocks, *args, grain=grain)
+
+
+def _cpu(a: Tensor, b: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    refuse_lost_gradient(_NAME, a, b, state)
+    from .cpu import forward
+
+    _, T, D = b.shape
+    carry = state.resolve_conj().clone(memory_format=torch.contiguous_format)
+    h = np.empty(b.shape, carry.numpy().dtype)
+    _run(forward, b, _flat(a), _flat(b), carry.view(-1).numpy(), h.reshape(-1), (T, D), _strides(a), reverse)
+    return torch.from_numpy(h), carry
+
+
+def _cpu_backward(a, h, state, grad_h, grad_state, reverse, need_a) -> tuple[Tensor, Tensor, Tensor]:
+    from .cpu import backward
+
+    B, T, D = h.shape
+    carry = grad_state.resolve_conj().clone(memory_format=torch.contiguous_format)
+    dtype = carry.numpy().dtype
+    grad_b = np.empty(h.shape, dtype)
+    grad_a = np.zeros((B, a.shape[1], D) if need_a else 0, dtype)
+    outputs = (grad_a.reshape(-1), grad_b.reshape(-1), carry.view(-1).numpy())
+    _run(
+        backward, h, _flat(a), _flat(h), _flat(state), _flat(grad_h), (T, D), _strides(a), reverse, *outputs
+    )  # fmt: skip
+    if need_a and a.shape[0] == 1:
+        grad_a = grad_a.sum(0, keepdims=True)  # by NumPy, in an order that does not depend on threads
+    return torch.from_numpy(grad_a), torch.from_numpy(grad_b), carry
+
+
+def _fake(a, b, state, reverse):
+    return b.new_empty(b.shape), state.new_empty(state.shape)
+
+
+def _fake_backward(a, h, state, grad_h, grad_state, reverse, need_a):
+    return a.new_empty(a.shape if need_a else (0,)), h.new_empty(h.shape), state.new_empty(state.shape)
+
+
+def _fold(info, tensors, dims):
+    """Batched tensors (batch first, shared ones repeated) with the mapped axis folded into the batch."""
+    folded = []
+    for tensor, dim in zip(tensors, dims, strict=True):
+        mapped = tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+        folded.append(mapped)
+    n_cases = folded[1].shape[1]
+    folded[0] = folded[0].expand(-1, n_cases, -1, -1)  # a gate shared by the batch is not shared by the mapped axis
+    return [t.flatten(0, 1) for t in folded]
+
+
+def _vmap(info, in_dims, a, b, state, reverse):
+    h, last = torch.ops.tsmodels.linear_scan(*_fold(info, (a, b, state), in_dims[:3]), reverse)
+    return (h.unflatten(0, (info.batch_size, -1)), last.unflatten(0, (info.batch_size, -1))), (0, 0)
+
+
+def _vmap_backward(info, in_dims, a, h, state, grad_h, grad_state, reverse, need_a):
+    shared = a.shape[0 if in_dims[0] is None else (1 if in_dims[0] == 0 else 0)] == 1
+    folded = _fold(info, (a, h, state, grad_h, grad_state), in_dims[:5])
+    grad_a, *others = torch.ops.tsmodels.linear_scan_backward(*folded, reverse, need_a)
+    if not need_a:
+        return (grad_a, *(g.unflatten(0, (info.batch_size, -1)) for g in others)), (None, 0, 0)
+    grads = [g.unflatten(0, (info.batch_size, -1)) for g in (grad_a, *others)]
+    if shared:
+        grads[0] = grads[0].sum(1, keepdim=True)
+    return tuple(grads), (0, 0, 0)
+
+
+LIBRARY.impl(_NAME, _cpu, "CPU")
+LIBRARY.impl(f"{_NAME}_backward", _cpu_backward, "CPU")
+torch.library.register_fake(f"tsmodels::{_NAME}", _fake, lib=LIBRARY)
+torch.library.register_fake(f"tsmodels::{_NAME}_backward", _fake_backward, lib=LIBRARY)
+torch.library.register_vmap(f"tsmodels::{_NAME}", _vmap, lib=LIBRARY)
+torch.library.register_vmap(f"tsmodels::{_NAME}_backward", _vmap_backward, lib=LIBRARY)
+
+
+def _before(h: Tensor, state: Tensor, reverse: bool) -> Tensor:
+    """h[t-1] for every t (reverse: h[t+1])."""
+    return torch.cat([h[:, 1:], state[:, None]] if reverse else [state[:, None], h[:, :-1]], 1)
+
+
+def _gradients(a, h, state, grad_h, grad_state, reverse, need_a):
+    if not torch.is_grad_enabled():
+        return torch.ops.tsmodels.linear_scan_backward(a, h, state, grad_h, grad_state, reverse, need_a)
+    return _differentiable_gradients(a, h, state, grad_h, grad_state, reverse, need_a)
+
+
+def _differentiable_gradients(a, h, state, grad_h, grad_state, reverse, need_a):
+    """The adjoint as a scan in the other direction, so that it can be differentiated again."""
+    if h.shape[1] == 0:
+        return torch.zeros_like(a), grad_h, grad_state
+    gate = a.conj().expand(a.shape[0], h.shape[1], a.shape[2])
+    last = torch.ones_like(gate[:, :1])
+    shifted = torch.cat([last, gate[:, :-1]] if reverse else [gate[:, 1:], last], 1)
+    adjoint, _ = _apply(shifted, grad_h, grad_state, not reverse)
+    grad_a = None
+    if need_a:
+        grad_a = (adjoint * _before(h, state, reverse).conj()).sum_to_size(a.shape)
+    first = -1 if reverse else 0
+    return grad_a, adjoint, gate[:, first] * adjoint[:, first]
+
+
+class _Scan(torch.autograd.Function):
+    """Reverse mode, in the form that ``torch.compile`` traces."""
+
+    @staticmethod
+    def forward(ctx, a, b, state, reverse):
+        h, last = torch.ops.tsmodels.linear_scan(a, b, state, reverse)
+        ctx.save_for_backward(a, h, state)
+        ctx.reverse = reverse
+        return h, last
+
+    @staticmethod
+    def backward(ctx, grad_h, grad_state):
+        need_a = ctx.needs_input_grad[0]
+        grad_a, *others = _gradients(*ctx.saved_tensors, grad_h, grad_state, ctx.reverse, need_a)
+        return grad_a if need_a else None, *others, None
+
+
+class _ScanTransforms(torch.autograd.Function):
+    """The same with forward mode and a batching rule, in the form that ``torch.func`` needs."""
+
+    @staticmethod
+    def forward(a, b, state, reverse):
+        return torch.ops.tsmodels.linear_scan(a, b, state, reverse)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        a, _, state, ctx.reverse = inputs
+        ctx.save_for_backward(a, output[0], state)
+        ctx.save_for_forward(a, output[0], state)
+
+    backward = _Scan.backward
+
+    @staticmethod
+    def jvp(ctx, da, db, dstate, _):
+        a, h, state = ctx.saved_tensors
+        return _apply(a, da * _before(h, state, ctx.reverse) + db, dstate, ctx.reverse)
+
+    @staticmethod
+    def vmap(info, in_dims, a, b, state, reverse):
+        h, last = _apply(*_fold(info, (a, b, state), in_dims[:3]), reverse)
+        return (h.unflatten(0, (info.batch_size, -1)), last.unflatten(0, (info.batch_size, -1))), (0, 0)
+
+
+def _apply(a: Tensor, b: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    if torch.compiler.is_compiling():
+        return _Scan.apply(a, b, state, reverse)
+    if _transforms_active() or forward_ad._current_level >= 0:
+        return _ScanTransforms.apply(a, b, state, reverse)
+    if torch.is_grad_enabled():
+        return _Scan.apply(a, b, state, reverse)
+    return torch.ops.tsmodels.linear_scan(a, b, state, reverse)
+
+
+def linear_scan(
+    a: Tensor, b: Tensor, *, state: Tensor | None = None, reverse: bool = False, backend: str = "auto"
+) -> tuple[Tensor, Tensor]:
+    """Linear recurrence along time: h[t] = a[t] h[t-1] + b[t].
+
+    With ``reverse=True``: h[t] = a[t] h[t+1] + b[t].  The adjoint is the scan in the other direction,
+    λ[t] = g[t] + conj(a[t+1]) λ[t+1], with ∂b = λ, ∂a = λ conj(h[t-1]) and ∂state = conj(a[0]) λ[0].
+
+    Parameters
+    ----------
+    a : Tensor, broadcastable to ``b``
+        Gates.  Axes along which it is broadcast cost no memory for batch and time.  May be real where ``b`` is complex.
+    b : Tensor, shape (B, T, *S)
+        Inputs: batch, time, any trailing shape.  float32, float64, complex64 or complex128; float16 and bfloat16 are
+        computed in float32.
+    state : Tensor, shape (B, *S), optional
+        h[-1] (reverse: h[T]); default zeros.
+    reverse : bool, default=False
+        Run backwards in time.
+    backend : {"auto", "reference", "cpu", "cuda"}, default="auto"
+        What computes it; ``"auto"`` follows the device, ``"reference"`` is the plain definition in torch.
+
+    Returns
+    -------
+    h : Tensor, shape (B, T, *S)
+        All states, in the dtype of ``b``.
+    state : Tensor, shape (B, *S)
+        h[T-1] (reverse: h[0]); passing it on continues the sequence.  float32 for half inputs.
+
+    Raises
+    ------
+    TypeError
+        For integer tensors, mixed dtypes or devices, or a complex ``a`` with a real ``b``.
+    ValueError
+        For shapes that do not fit.
+    NotImplementedError
+        For devices without kernels.
+
+    Notes
+    -----
+    Differentiable to any order, in forward mode and under ``torch.func`` and ``torch.compile``.  T = 0 returns the state.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tsmodels_kernels import linear_scan
+    >>> h, last = linear_scan(torch.tensor(0.5), torch.ones(1, 4, 1))
+    >>> h[0, :, 0]
+    tensor([1.0000, 1.5000, 1.7500, 1.8750])
+    """
+    check_tensors(_NAME, allow_complex=True, b=b)
+    if b.ndim < 2:
+        raise ValueError(f"{_NAME}: b must have at least 2 axes (B, T, ...), got shape {tuple(b.shape)}")
+    if isinstance(a, Tensor) and b.is_complex() and not a.is_complex():
+        return _real_gate(a, b, state, reverse, backend)
+    dtype = computing_dtype(b.dtype)
+    check_tensors(_NAME, allow_complex=True, b=b, a=a)
+    B, T, *S = b.shape
+    gate = _aligned_gate(a.to(dtype), b)
+    if state is None:
+        state = b.new_zeros((B, *S), dtype=dtype)
+    check_shape(_NAME, "state", state, (B, *S), "(B, *S)")
+    state = state.to(dtype) if state.dtype == b.dtype else state
+    terms = b.to(dtype)
+    check_tensors(_NAME, allow_complex=True, b=terms, state=state)
+    if choose(_NAME, b, backend) == "reference":
+        h, last = linear_scan_ref(gate.expand(b.shape), terms, state, reverse)
+        return h.to(b.dtype), last
+    D = math.prod(S)
+    rows = gate.expand(gate.shape[0], gate.shape[1], *S).reshape(gate.shape[0], gate.shape[1], D)
+    h, last = _apply(rows, terms.reshape(B, T, D), state.reshape(B, D), reverse)
+    return h.view(b.shape).to(b.dtype), last.view(B, *S)
+
+
+def _aligned_gate(a: Tensor, b: Tensor) -> Tensor:
+    """``a`` with as many axes as ``b``."""
+    try:
+        broadcast = torch.broadcast_shapes(a.shape, b.shape)
+    except RuntimeError:
+        broadcast = None
+    if broadcast != b.shape:
+        raise ValueError(f"{_NAME}: a of shape {tuple(a.shape)} does not broadcast to b of shape {tuple(b.shape)}")
+    return a.reshape((1,) * (b.ndim - a.ndim) + a.shape)
+
+
+def _real_gate(a, b, state, reverse, backend) -> tuple[Tensor, Tensor]:
+    """A real gate acts on real and imaginary part alike: two more real channels."""
+    parts = torch.view_as_real(b.resolve_conj())
+    if state is not None:
+        check_tensors(_NAME, allow_complex=True, b=b, state=state)
+        state = torch.view_as_real(state.resolve_conj())
+    h, last = linear_scan(a.unsqueeze(-1), parts, state=state, reverse=reverse, backend=backend)
+    return torch.view_as_complex(h), torch.view_as_complex(last)
