@@ -2,9 +2,9 @@
 
 ``fastmath={"contract"}`` fuses products and sums and takes no other liberty: a NaN in the input must reach the output
 (never ``nnan``, ``ninf``), and sums keep the order in which they are written (no ``reassoc``, which would also fold
-``(x + magic) - magic`` to x in ``_simd.decay``; Numba puts the flags on every instruction, those of intrinsics included).
-``error_model="numpy"`` drops the zero-division branch, which would stop vectorisation.  ``nogil`` lets the pool in
-``_pool.py`` run kernels side by side; ``cache`` makes the second process start warm.
+``(x + magic) - magic`` to x in ``_simd.decay``; Numba puts the flags on every instruction, those of intrinsics
+included). ``error_model="numpy"`` drops the zero-division branch, which would stop vectorisation.  ``nogil`` lets the
+pool in ``_pool.py`` run kernels side by side; ``cache`` makes the second process start warm.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
 """Our own threads for kernels that release the GIL.
 
-Numba's ``parallel=True`` is not used: its OpenMP layer loads a second OpenMP runtime beside torch's (their idle threads
-fight for the cores, and forked DataLoader workers abort), its workqueue layer aborts the process when two Python threads
-call it.  A kernel here is a function ``kernel(*args, lo, hi)`` over a range of independent jobs; every job writes only its
-own slots, so the result is bitwise the same for any number of threads.
+Numba's ``parallel=True`` is not used: its OpenMP layer loads a second OpenMP runtime beside torch's (their idle
+threads fight for the cores, and forked DataLoader workers abort), its workqueue layer aborts the process when two
+Python threads call it.  A kernel here is a function ``kernel(*args, lo, hi)`` over a range of independent jobs; every
+job writes only its own slots, so the result is bitwise the same for any number of threads.
 """
 
 import itertools

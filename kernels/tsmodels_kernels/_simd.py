@@ -1,10 +1,10 @@
 """Explicit SIMD vectors inside Numba kernels: 64 bytes wide, 16 float32 or 8 float64.
 
-Loops over small state arrays do not vectorise by themselves (LLVM cannot prove that the arrays do not overlap), so the
-kernels say what they mean: ``vload(array, i)`` gives a vector, ``+ - *`` work lane by lane between vectors and between a
-vector and a scalar, ``vstore(array, i, vector)`` writes it back.  A product followed by a sum is fused (``contract``); no
-other liberty is taken, so results do not depend on the machine's vector width except through fused rounding.  A machine
-with narrower registers (AVX2, NEON) runs the same code on two or four registers per vector.
+Loops over small state arrays do not vectorise by themselves (LLVM cannot prove that the arrays do not overlap), so
+the kernels say what they mean: ``vload(array, i)`` gives a vector, ``+ - *`` work lane by lane between vectors and
+between a vector and a scalar, ``vstore(array, i, vector)`` writes it back.  A product followed by a sum is fused
+(``contract``); no other liberty is taken, so results do not depend on the machine's vector width except through fused
+rounding.  A machine with narrower registers (AVX2, NEON) runs the same code on two or four registers per vector.
 
 Indices count elements of a contiguous one-dimensional array and are not checked.
 """
@@ -204,7 +204,7 @@ def _clamp(typing_context, vector, low, high):
 
 @intrinsic
 def _fma(typing_context, a, b, c):
-    """a b + c, fused where the machine can."""
+    """A b + c, fused where the machine can."""
 
     def codegen(ctx, builder, sig, args):
         name = f"llvm.fmuladd.v{a.count}f{a.dtype.bitwidth}"
@@ -238,8 +238,8 @@ def _integer_part(typing_context, rounded):
 def _power_of_two(typing_context, rounded):
     """2**round(y) from ``_rounded(y)``: its low bits, moved into the exponent.
 
-    No conversion from float to integer (undefined for NaN) is needed; a NaN gives some number, which ``decay`` multiplies
-    by a NaN.
+    No conversion from float to integer (undefined for NaN) is needed; a NaN gives some number, which ``decay``
+    multiplies by a NaN.
     """
     mantissa, _ = _mantissa_and_bias(rounded)
     integers = ir.VectorType(ir.IntType(rounded.dtype.bitwidth), rounded.count)
@@ -280,8 +280,9 @@ def _exp2_quotient(typing_context, f):
 def decay(y):
     """2**y and 1 - 2**y, both to full relative precision, for y clamped to [-126, 126].
 
-    2**y = s + s f q with s = 2**k, k = round(y), f = y - k and q = (2**f - 1) / f; hence 1 - 2**y = (1 - s) - s f q, in
-    which nothing cancels for small y (s = 1).  Relative error below 5e-7 in float32 and 1e-14 in float64.  NaN stays NaN.
+    2**y = s + s f q with s = 2**k, k = round(y), f = y - k and q = (2**f - 1) / f; hence 1 - 2**y = (1 - s) - s f q,
+    in which nothing cancels for small y (s = 1).  Relative error below 5e-7 in float32 and 1e-14 in float64.  NaN
+    stays NaN.
     """
     y = _clamp(y, -126.0, 126.0)
     rounded = _rounded(y)

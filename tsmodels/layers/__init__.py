@@ -1,4 +1,4 @@
-"""Building blocks shared by several networks: plain ``nn.Module`` classes over the operators of ``tsmodels_kernels``."""
+"""Building blocks shared by several networks: plain ``nn.Module`` classes over ``tsmodels_kernels``."""
 
 from ._conv import CausalDepthwiseConv
 from ._discretize import inverse_softplus, log_uniform_step_bias

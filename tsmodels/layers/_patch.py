@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class PatchEmbedding(nn.Module):
     """Linear embedding of patches of each variate by itself, with the same weights for all variates.
 
-    Token j of a variate is ``bias + W x[j s : j s + p] + W' missing[j s : j s + p]`` with patch size p and stride s; steps
-    behind the end of a series count as zeros.  A series of length l has ``1 + ceil((l - p) / s)`` tokens, at least one, and
-    they do not depend on how far the batch is padded.
+    Token j of a variate is ``bias + W x[j s : j s + p] + W' missing[j s : j s + p]`` with patch size p and stride s;
+    steps behind the end of a series count as zeros.  A series of length l has ``1 + ceil((l - p) / s)`` tokens, at
+    least one, and they do not depend on how far the batch is padded.
 
     Shapes: x (batch, time, variate), missing like x or None -> (batch, token, variate, d_model).
 

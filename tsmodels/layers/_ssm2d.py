@@ -106,8 +106,8 @@ class Chimera2D(nn.Module):
 class BiChimera2D(nn.Module):
     """``Chimera2D`` read along the variates in both directions, with separate parameters, and summed.
 
-    Time stays causal in both.  With ``variate_mixing="scan"`` there is the forward direction only; ``"pooled"`` replaces
-    the scan over variates by their mean, which does not depend on their order.
+    Time stays causal in both.  With ``variate_mixing="scan"`` there is the forward direction only; ``"pooled"``
+    replaces the scan over variates by their mean, which does not depend on their order.
 
     Shapes: as ``Chimera2D``.
 
@@ -148,7 +148,9 @@ class BiChimera2D(nn.Module):
 
 
 class ChimeraBlock(nn.Module):
-    """Residual block with a trend head, a seasonal head on what the trend leaves, and a gate::
+    """Residual block with a trend head, a seasonal head on what the trend leaves, and a gate.
+
+    ::
 
         z, g   = Linear(RMSNorm(x));  z = SiLU(CausalDepthwiseConv(z))
         trend  = BiChimera2D(z)           initial steps along time in [0.001, 0.01]

@@ -1,8 +1,8 @@
 """Chimera: two-dimensional state space model for multivariate time series.
 
-Behrouz, Santacatterina and Zabih, "Chimera: Effectively Modeling Multivariate Time Series with 2-Dimensional State Space
-Models", NeurIPS 2024, arXiv 2406.04320.  No code of the authors is public; this follows the paper's equations.  What is
-this package's own choice:
+Behrouz, Santacatterina and Zabih, "Chimera: Effectively Modeling Multivariate Time Series with 2-Dimensional State
+Space Models", NeurIPS 2024, arXiv 2406.04320.  No code of the authors is public; this follows the paper's equations.
+What is this package's own choice:
 
 * the coupling terms are discretised by exact zero-order hold (``gates="literal"`` is the other reading);
 * A is diagonal in both heads;
@@ -24,8 +24,8 @@ class ChimeraForClassification(nn.Module):
     """Chimera network that classifies multivariate series.
 
     Patches of each variate are embedded, pass through blocks that scan the grid of variates and time with two coupled
-    states (:func:`tsmodels_kernels.selective_scan_2d`), are averaged over valid time and variates, and end in a linear map.
-    Series of unequal length are handled exactly: padding a series changes nothing.
+    states (:func:`tsmodels_kernels.selective_scan_2d`), are averaged over valid time and variates, and end in a
+    linear map. Series of unequal length are handled exactly: padding a series changes nothing.
 
     Shapes: x (batch, time, channel), lengths (batch,), mask like x -> logits (batch, n_classes).
 
@@ -56,7 +56,8 @@ class ChimeraForClassification(nn.Module):
     variate_mixing : {"bidir", "scan", "pooled"}, default="bidir"
         Variates are scanned in both directions, in one, or averaged. One channel needs one direction only.
     variate_embedding : bool, default=True
-        Whether a learned vector tells the variates apart. False with "pooled" makes the network independent of their order.
+        Whether a learned vector tells the variates apart. False with "pooled" makes the network independent of their
+        order.
     pooling : {"mean", "last", "both"}, default="mean"
         What is taken over time before the last linear map.
 

@@ -1,8 +1,8 @@
 """Numba kernels of the linear scan: sequential in time, vectorised over channels.
 
-One job is one batch element times one block of channels, whose running state stays in the first-level cache.  Arrays are
-one-dimensional and contiguous; ``a`` of shape (1 or B, 1 or T, D) is read with strides that are 0 where it is broadcast.
-One source serves float32, float64, complex64 and complex128.
+One job is one batch element times one block of channels, whose running state stays in the first-level cache.  Arrays
+are one-dimensional and contiguous; ``a`` of shape (1 or B, 1 or T, D) is read with strides that are 0 where it is
+broadcast. One source serves float32, float64, complex64 and complex128.
 """
 
 import numpy as np
@@ -35,8 +35,8 @@ def forward(a, b, state, h, sizes, strides, reverse, lo, hi):
 def backward(a, h, state, g, sizes, strides, reverse, grad_a, grad_b, grad_state, lo, hi):
     """Adjoint of ``forward``; ``grad_state`` holds the gradient of the last state and receives that of the first.
 
-    ``grad_a`` is (B, T, D), or (B, 1, D) and zero at first where ``a`` does not depend on time; the caller adds it up over
-    the batch where ``a`` is shared.  An empty ``grad_a`` is not computed, and ``h`` then not read.
+    ``grad_a`` is (B, T, D), or (B, 1, D) and zero at first where ``a`` does not depend on time; the caller adds it up
+    over the batch where ``a`` is shared.  An empty ``grad_a`` is not computed, and ``h`` then not read.
     """
     T, D = sizes
     n_blocks = -(-D // BLOCK)

@@ -14,8 +14,8 @@ from .ref import linear_scan_ref
 _NAME = "linear_scan"
 LIBRARY.define(f"{_NAME}(Tensor a, Tensor b, Tensor state, bool reverse) -> (Tensor, Tensor)")
 LIBRARY.define(
-    f"{_NAME}_backward(Tensor a, Tensor h, Tensor state, Tensor grad_h, Tensor grad_state, bool reverse, bool need_a) -> "
-    "(Tensor, Tensor, Tensor)"
+    f"{_NAME}_backward(Tensor a, Tensor h, Tensor state, Tensor grad_h, Tensor grad_state, bool reverse, bool need_a)"
+    " -> (Tensor, Tensor, Tensor)"
 )
 # Private to torch and read once: without them torch.func and forward mode raise, and nothing else changes.
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
@@ -231,9 +231,8 @@ def linear_scan(
     NotImplementedError
         For devices without kernels.
 
-    Notes
-    -----
-    Differentiable to any order, in forward mode and under ``torch.func`` and ``torch.compile``.  T = 0 returns the state.
+    Notes ----- Differentiable to any order, in forward mode and under ``torch.func`` and ``torch.compile``.  T = 0
+    returns the state.
 
     Examples
     --------

@@ -1,21 +1,21 @@
 """Numba kernels of the two-axis selective scan: a column sweep over time, SIMD over channels.
 
-One job is one batch element times one block of channels, a block being the lanes of one vector (``_simd.py``).  The job
-keeps the states of one column, ``(V, N, 2, lanes)``, and walks t up (backward: t down).  Inside a column the variates are
-walked in order, because h2 of a variate needs both states of the variate before it in the same column.
+One job is one batch element times one block of channels, a block being the lanes of one vector (``_simd.py``).  The
+job keeps the states of one column, ``(V, N, 2, lanes)``, and walks t up (backward: t down).  Inside a column the
+variates are walked in order, because h2 of a variate needs both states of the variate before it in the same column.
 
 The forward stores the column state every ``interval`` steps.  The backward takes these intervals from the last to the
 first, recomputes the states of one interval into a buffer that fits the L2 cache, and runs the adjoint over it.
 
-Symbols follow the definition in ``ref.py``: ``left`` is the predecessor along time, ``above`` along variates; ``p1, p2`` are
-the adjoints of h1, h2.  Parameters of a block are rows of lanes, for each n::
+Symbols follow the definition in ``ref.py``: ``left`` is the predecessor along time, ``above`` along variates; ``p1,
+p2`` are the adjoints of h1, h2.  Parameters of a block are rows of lanes, for each n::
 
     zoh gates          -alpha1 log2(e), rho2,             rho3,             -alpha4 log2(e), 1/alpha1, 1/alpha4
     literal and half   -alpha1 log2(e), -alpha2 log2(e), -alpha3 log2(e), -alpha4 log2(e), 1/alpha1, 1/alpha4
 
-``scales`` is None for zoh gates, else (factor, factor or 0 for a2, factor or 0 for a3); ``zoh_input`` is None for the Euler
-rule, else True; ``n_pooled`` is None unless the coupling is pooled.  None is a type of its own to Numba, which compiles
-each combination without the branches of the others, on its first use.
+``scales`` is None for zoh gates, else (factor, factor or 0 for a2, factor or 0 for a3); ``zoh_input`` is None for the
+Euler rule, else True; ``n_pooled`` is None unless the coupling is pooled.  None is a type of its own to Numba, which
+compiles each combination without the branches of the others, on its first use.
 """
 
 import math
@@ -61,14 +61,15 @@ def _weight(rows, at, d, m, zoh_input):
 
 
 @helper
-def _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, before, p, now, q, y, kept):
+def _advance(data, rows, scales, zoh_input, place, sizes, walk, before, p, now, q, y, kept):
     """States of one column from those of the column before it: ``before[p:]`` -> ``now[q:]`` (which may be the same).
 
-    ``walk`` = (first variate, step to the next).  ``y`` receives the output, ``kept[p:]`` 1 - exp(-dt alpha) of both axes;
-    either may be None.
+    ``walk`` = (first variate, step to the next).  ``y`` receives the output, ``kept[p:]`` 1 - exp(-dt alpha) of both
+    axes; either may be None.
     """
     x, dt1, dt2, B1, B2, C1, C2, skip = data
     _, V, D, N = sizes
+    cell, channel, _ = place
     L = lanes(x)
     for i in range(V):
         v = walk[0] + i * walk[1]
@@ -99,10 +100,12 @@ def _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, before, 
 
 
 @helper
-def _advance_pooled(data, rows, scales, zoh_input, cell, channel, sizes, n_pooled, before, p, now, q, y, mean, m):
+def _advance_pooled(data, rows, scales, zoh_input, place, sizes, pool, before, p, now, q, y):
     """``_advance`` with the mean of h1 over the first ``n_pooled`` variates, kept in ``mean[m:]``, as what h2 hears."""
     x, dt1, dt2, B1, B2, C1, C2, skip = data
     _, V, D, N = sizes
+    cell, channel, _ = place
+    n_pooled, mean, m = pool
     L = lanes(x)
     for n in range(N):
         vstore(mean, m + n * L, vfull(x, 0.0))
@@ -145,15 +148,14 @@ def forward(data, parameters, scales, zoh_input, n_pooled, sizes, walk, interval
         b, channel = job // n_blocks, job % n_blocks * L
         rows, state = parameters[job % n_blocks], states[job]
         for t in range(T):
-            cell = (b * T + t) * V
+            place = ((b * T + t) * V, channel, 0)
             if interval and t % interval == 0:
                 checkpoints[job * n_intervals + t // interval][:] = state
             if n_pooled is None:
-                _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, state, 0, state, 0, y, None)
+                _advance(data, rows, scales, zoh_input, place, sizes, walk, state, 0, state, 0, y, None)
             else:
-                _advance_pooled(
-                    data, rows, scales, zoh_input, cell, channel, sizes, n_pooled[b], state, 0, state, 0, y, mean, 0
-                )
+                pool = (n_pooled[b], mean, 0)
+                _advance_pooled(data, rows, scales, zoh_input, place, sizes, pool, state, 0, state, 0, y)
 
 
 @helper
@@ -186,35 +188,18 @@ def _input_gradients(rows, own, inverse, zoh_input, pb, x, d, w, m, grad_rows, t
 
 
 @helper
-def _retreat(
-    data,
-    dy,
-    rows,
-    scales,
-    zoh_input,
-    cell,
-    channel,
-    sizes,
-    walk,
-    H,
-    kept,
-    before,
-    now,
-    carry,
-    row,
-    grad_rows,
-    grads,
-    slab,
-):
+def _retreat(data, dy, rows, scales, zoh_input, place, sizes, walk, H, kept, before, carry, row, grad_rows, grads):
     """Adjoint of ``_advance``: ``carry`` holds what later columns hand to this one, and leaves what this one hands on.
 
-    ``H[before:]`` and ``H[now:]`` are the states of the column before and of this one, ``kept[before:]`` what ``_advance``
-    kept of this one's gates.
+    ``H[before:]`` holds the states of the column before and behind them those of this one, ``kept[before:]`` what
+    ``_advance`` kept of this one's gates.
     """
     x, dt1, dt2, B1, B2, C1, C2, skip = data
     gx, gdt1, gdt2, gBC = grads
     _, V, D, N = sizes
+    cell, channel, slab = place
     L = lanes(x)
+    now = before + V * N * 2 * L
     zero = vfull(x, 0.0)
     for k in range(2 * N):
         vstore(row, k * L, zero)
@@ -263,32 +248,15 @@ def _retreat(
 
 
 @helper
-def _retreat_pooled(
-    data,
-    dy,
-    rows,
-    scales,
-    zoh_input,
-    cell,
-    channel,
-    sizes,
-    n_pooled,
-    H,
-    before,
-    now,
-    carry,
-    row,
-    grad_rows,
-    grads,
-    slab,
-    mean,
-    m,
-):
+def _retreat_pooled(data, dy, rows, scales, zoh_input, place, sizes, pool, H, before, carry, row, grad_rows, grads):
     """Adjoint of ``_advance_pooled``: first the variate states, whose adjoints add up to what the mean hands to h1."""
     x, dt1, dt2, B1, B2, C1, C2, skip = data
     gx, gdt1, gdt2, gBC = grads
     _, V, D, N = sizes
+    cell, channel, slab = place
+    n_pooled, mean, m = pool
     L = lanes(x)
+    now = before + V * N * 2 * L
     zero = vfull(x, 0.0)
     for n in range(N):
         vstore(row, n * L, zero)
@@ -352,7 +320,8 @@ def backward(
 ):  # fmt: skip
     """Adjoint of ``forward``: ``carries`` holds the gradient of the last states and receives that of the first.
 
-    The last of ``grads`` holds those of B1, B2, C1, C2 side by side, one slab for each channel block, zeros at first; ``grad_rows`` and ``grad_skip`` one row for each job.
+    The last of ``grads`` holds those of B1, B2, C1, C2 side by side, one slab for each channel block, zeros at first;
+    ``grad_rows`` and ``grad_skip`` one row for each job.
     """
     x = data[0]
     T, V, D, N = sizes
@@ -372,23 +341,20 @@ def backward(
             start, stop = k * interval, min(T, (k + 1) * interval)
             H[:column] = checkpoints[job * n_intervals + k]
             for t in range(start, stop):
-                cell, j = (b * T + t) * V, (t - start) * column
+                place, at = ((b * T + t) * V, channel, slab), (t - start) * column
                 if n_pooled is None:
-                    _advance(data, rows, scales, zoh_input, cell, channel, sizes, walk, H, j, H, j + column, None, kept)
+                    _advance(data, rows, scales, zoh_input, place, sizes, walk, H, at, H, at + column, None, kept)
                 else:
-                    _advance_pooled(
-                        data, rows, scales, zoh_input, cell, channel, sizes, n_pooled[b], H, j, H, j + column, None,
-                        means, (t - start) * N * L,
-                    )  # fmt: skip
+                    pool = (n_pooled[b], means, (t - start) * N * L)
+                    _advance_pooled(data, rows, scales, zoh_input, place, sizes, pool, H, at, H, at + column, None)
             for t in range(stop - 1, start - 1, -1):
-                cell, j = (b * T + t) * V, (t - start) * column
+                place, at = ((b * T + t) * V, channel, slab), (t - start) * column
                 if n_pooled is None:
                     _retreat(
-                        data, dy, rows, scales, zoh_input, cell, channel, sizes, walk, H, kept, j, j + column, carry, row,
-                        job_rows, grads, slab,
-                    )  # fmt: skip
+                        data, dy, rows, scales, zoh_input, place, sizes, walk, H, kept, at, carry, row, job_rows, grads
+                    )
                 else:
+                    pool = (n_pooled[b], means, (t - start) * N * L)
                     _retreat_pooled(
-                        data, dy, rows, scales, zoh_input, cell, channel, sizes, n_pooled[b], H, j, j + column, carry, row,
-                        job_rows, grads, slab, means, (t - start) * N * L,
-                    )  # fmt: skip
+                        data, dy, rows, scales, zoh_input, place, sizes, pool, H, at, carry, row, job_rows, grads
+                    )

@@ -129,28 +129,28 @@ def selective_scan_2d(
     alpha1, alpha4 : Tensor, shape (D, N) or (D, 1)
         Positive decay rates along time and along variates.
     rho2, rho3 : Tensor, shape (D, N) or (D, 1)
-        Coupling, variate state to time state and time state to variate state.  With ``gates="literal"`` or ``"half"`` these
-        slots hold the positive rates alpha2, alpha3.
+        Coupling, variate state to time state and time state to variate state.  With ``gates="literal"`` or ``"half"``
+        these slots hold the positive rates alpha2, alpha3.
     D : Tensor, shape (D,), optional
         Weight of the input itself in the output; default none.
     state : pair of Tensor, shape (B, V, D, N), optional
         States h1, h2 of the column before the first; default zeros.  Differentiable.
     gates : {"zoh", "literal", "half"}, default="zoh"
-        ``"literal"``: all four gates are exp(-dt alpha_i), as the paper's rule is usually read; unstable for small steps
-        (dt alpha < ln 2), so choosing it warns.  ``"half"``: half of that.
+        ``"literal"``: all four gates are exp(-dt alpha_i), as the paper's rule is usually read; unstable for small
+        steps (dt alpha < ln 2), so choosing it warns.  ``"half"``: half of that.
     input_rule : {"euler", "zoh"}, default="euler"
         ``"euler"``: w1 = dt1, w2 = dt2, as Mamba.  ``"zoh"``: w1 = (1 - exp(-dt1 alpha1)) / alpha1, w2 likewise.
     reverse_v : bool, default=False
         Walk the variates from the last to the first; time stays causal.
     coupling : {"full", "t2v", "v2t", "none", "pooled"}, default="full"
-        ``"t2v"``: a2 = 0.  ``"v2t"``: a3 = 0.  ``"none"``: both.  ``"pooled"``: h2[v,t] = a3[v,t] m[t] + w2 x B2 with m[t]
-        the mean of h1[.,t], which does not depend on the order of the variates (not with ``reverse_v``).
+        ``"t2v"``: a2 = 0.  ``"v2t"``: a3 = 0.  ``"none"``: both.  ``"pooled"``: h2[v,t] = a3[v,t] m[t] + w2 x B2 with
+        m[t] the mean of h1[.,t], which does not depend on the order of the variates (not with ``reverse_v``).
     n_variates : Tensor of int64, shape (B,), optional
         Only for ``"pooled"``: variates from this one on are padding and left out of the mean; default V.
     checkpoint_interval : int, optional
-        Steps between the column states kept for the backward pass, which recomputes those in between.  Larger: less kept
-        between the passes, more working memory in the backward; T keeps the first column only.  Results are bitwise the
-        same.  Default: as many steps as a second-level cache holds, at least sqrt(T).
+        Steps between the column states kept for the backward pass, which recomputes those in between.  Larger: less
+        kept between the passes, more working memory in the backward; T keeps the first column only.  Results are
+        bitwise the same.  Default: as many steps as a second-level cache holds, at least sqrt(T).
     backend : {"auto", "reference", "cpu", "cuda"}, default="auto"
         What computes it; ``"auto"`` follows the device, ``"reference"`` is the plain definition in torch.
 
@@ -175,11 +175,10 @@ def selective_scan_2d(
     UserWarning
         For ``gates="literal"``.
 
-    Notes
-    -----
-    float32 and float64; float16 and bfloat16 are computed in float32 and return float32 states (``state``, ``D`` and the
-    (D, N) parameters may be float32 beside half inputs).  float32 gradients are first order only: a second derivative or
-    forward-mode differentiation raises.  T = 0 returns the state.  Gates are clamped to [2**-126, 2**126].
+    Notes ----- float32 and float64; float16 and bfloat16 are computed in float32 and return float32 states
+    (``state``, ``D`` and the (D, N) parameters may be float32 beside half inputs).  float32 gradients are first order
+    only: a second derivative or forward-mode differentiation raises.  T = 0 returns the state.  Gates are clamped to
+    [2**-126, 2**126].
 
     The recurrence follows Behrouz, Santacatterina and Zabih (NeurIPS 2024, arXiv 2406.04320); the exact zero-order hold
     of the coupling terms, ``input_rule`` and ``"pooled"`` are this package's.
@@ -274,6 +273,6 @@ def _counts(n_variates, coupling, sizes, device) -> Tensor:
     if n_variates is None:
         return torch.full((B,), V, dtype=torch.int64, device=device)
     check_shape(_NAME, "n_variates", n_variates, (B,), "(B,)")
-    if n_variates.dtype != torch.int64 or (B and not (1 <= int(n_variates.min()) and int(n_variates.max()) <= V)):
+    if n_variates.dtype != torch.int64 or (B and not (int(n_variates.min()) >= 1 and int(n_variates.max()) <= V)):
         raise ValueError(f"{_NAME}: n_variates must be int64 counts between 1 and V = {V}")
     return n_variates

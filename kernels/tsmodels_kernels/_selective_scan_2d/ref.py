@@ -71,7 +71,7 @@ def roesser_scan(
 
 
 def pooled_scan(a1, a2, a3, u1, u2, h1, h2, n_variates: Tensor) -> tuple[Tensor, Tensor]:
-    """``roesser_scan`` with the mean of h1 over the first ``n_variates`` (B,) variates in place of the variate above."""
+    """``roesser_scan`` with the mean of h1 over the first ``n_variates`` (B,) variates in place of the one above."""
     weight = (torch.arange(h1.shape[1], device=h1.device) < n_variates[:, None]).to(h1.dtype) / n_variates[:, None]
     columns1, columns2 = [], []
     for c1, c2, c3, w1, w2 in zip(*(g.unbind(1) for g in (a1, a2, a3, u1, u2)), strict=True):
