@@ -3,42 +3,48 @@
 import torch
 from torch import Tensor, nn
 
-POOLINGS = ("mean", "last", "both")
+TIME_POOLINGS = ("mean", "last", "both")
+VARIATE_POOLINGS = ("concat", "mean")
 
 
 class MaskedPooling(nn.Module):
-    """Mean over variates, and over time either the mean or the last of the valid tokens, or both side by side.
+    """Over time the mean or the last of the valid tokens, or both; over variates all side by side, or their mean.
 
-    Shapes: x (batch, token, variate, channel), n_valid (batch,) or None -> (batch, ``n_parts`` * channel).
+    Shapes: x (batch, token, variate, channel), n_valid (batch,) or None -> (batch, ``n_parts(variates)`` * channel).
 
     Parameters
     ----------
-    kind : {"mean", "last", "both"}, default="mean"
+    over_time : {"mean", "last", "both"}, default="mean"
         What is taken over time.
+    over_variates : {"concat", "mean"}, default="concat"
+        What is taken over variates.
 
     Raises
     ------
     ValueError
-        If the kind does not exist.
+        If a choice does not exist.
     """
 
-    def __init__(self, kind: str = "mean"):
+    def __init__(self, over_time: str = "mean", over_variates: str = "concat"):
         super().__init__()
-        if kind not in POOLINGS:
-            raise ValueError(f"pooling must be one of {', '.join(map(repr, POOLINGS))}; got {kind!r}")
-        self.kind = kind
+        for name, value, allowed in (
+            ("pooling", over_time, TIME_POOLINGS),
+            ("variate_pooling", over_variates, VARIATE_POOLINGS),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
+        self.over_time, self.over_variates = over_time, over_variates
 
-    @property
-    def n_parts(self) -> int:
+    def n_parts(self, n_variates: int) -> int:
         """How many vectors are put side by side."""
-        return 2 if self.kind == "both" else 1
+        return (2 if self.over_time == "both" else 1) * (n_variates if self.over_variates == "concat" else 1)
 
     def forward(self, x: Tensor, n_valid: Tensor | None = None) -> Tensor:
-        x = x.mean(2)
+        x = x.flatten(2) if self.over_variates == "concat" else x.mean(2)
         parts = []
-        if self.kind != "last":
+        if self.over_time != "last":
             parts.append(x.mean(1) if n_valid is None else self._mean(x, n_valid))
-        if self.kind != "mean":
+        if self.over_time != "mean":
             parts.append(x[:, -1] if n_valid is None else x[torch.arange(len(x), device=x.device), n_valid - 1])
         return torch.cat(parts, -1)
 

@@ -7,7 +7,8 @@ What is this package's own choice:
 * the coupling terms are discretised by exact zero-order hold (``gates="literal"`` is the other reading);
 * A is diagonal in both heads;
 * the seasonal head reads what the trend head leaves over; the outputs of the two directions are summed;
-* a learned vector per variate is added to its tokens: pooling over variates would otherwise forget which is which;
+* the head sees every variate by itself (``variate_pooling``), and a learned vector per variate is added to its tokens:
+  a plain mean over variates forgets which is which;
 * missing values enter by an indicator of their own.
 """
 
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from tsmodels.layers import ChimeraBlock, MaskedPooling, PatchEmbedding
 
 from ._config import records_config
+
+# Default patch size and the shortest series that gets it.
+_PATCH_SIZES = ((16, 96), (4, 16), (1, 1))
 
 
 @records_config
@@ -46,7 +50,7 @@ class ChimeraForClassification(nn.Module):
     dropout : float, default=0.1
         Dropout in blocks and before the last linear map.
     patch_size : int, optional
-        Time steps in a token. Default: 16 for series of 96 steps or more, else 1.
+        Time steps in a token. Default: 16 for series of 96 steps or more, 4 from 16 steps on, else 1.
     stride : int, optional
         Time steps between tokens. Default: half of ``patch_size``, at least 1.
     coupling : {"full", "t2v", "v2t", "none"}, default="full"
@@ -56,10 +60,12 @@ class ChimeraForClassification(nn.Module):
     variate_mixing : {"bidir", "scan", "pooled"}, default="bidir"
         Variates are scanned in both directions, in one, or averaged. One channel needs one direction only.
     variate_embedding : bool, default=True
-        Whether a learned vector tells the variates apart. False with "pooled" makes the network independent of their
-        order.
+        Whether a learned vector tells the variates apart. False, with "pooled" mixing and "mean"
+        pooling of variates, makes the network independent of their order.
     pooling : {"mean", "last", "both"}, default="mean"
         What is taken over time before the last linear map.
+    variate_pooling : {"concat", "mean"}, default="concat"
+        What is taken over variates before the last linear map.
 
     References
     ----------
@@ -87,13 +93,14 @@ class ChimeraForClassification(nn.Module):
         variate_mixing: str = "bidir",
         variate_embedding: bool = True,
         pooling: str = "mean",
+        variate_pooling: str = "concat",
     ):
         super().__init__()
         for name, value in (("n_channels", n_channels), ("n_timepoints", n_timepoints), ("n_classes", n_classes)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if patch_size is None:
-            patch_size = 16 if n_timepoints >= 96 else 1
+            patch_size = next(size for size, shortest in _PATCH_SIZES if n_timepoints >= shortest)
         if variate_mixing == "bidir" and n_channels == 1:
             variate_mixing = "scan"
         self.n_channels = n_channels
@@ -111,9 +118,9 @@ class ChimeraForClassification(nn.Module):
             for _ in range(n_layers)
         )
         self.norm = nn.RMSNorm(d_model)
-        self.pool = MaskedPooling(pooling)
+        self.pool = MaskedPooling(pooling, variate_pooling)
         self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(self.pool.n_parts * d_model, n_classes)
+        self.classify = nn.Linear(self.pool.n_parts(n_channels) * d_model, n_classes)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Logits of a batch.

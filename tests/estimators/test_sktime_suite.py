@@ -1,0 +1,36 @@
+"""sktime's own suite over every exported estimator, and over a network that takes neither lengths nor mask."""
+
+import pytest
+from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
+from torch import nn
+
+from tsmodels.estimators import all_estimators, classifier
+
+
+class PlainForClassification(nn.Module):
+    """A linear map of the flattened series.
+
+    Parameters
+    ----------
+    n_channels, n_timepoints, n_classes : int
+        Facts of the data.
+    bias : bool, default=True
+        Whether the map has a bias.
+    """
+
+    def __init__(self, n_channels, n_timepoints, n_classes, *, bias=True):
+        super().__init__()
+        self.linear = nn.Linear(n_channels * n_timepoints, n_classes, bias=bias)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+
+PlainClassifier = classifier(PlainForClassification, test_params=[{}, {"bias": False}])
+
+
+# sktime warns of a single class, which one of its checks fits
+@pytest.mark.filterwarnings("ignore:only single label seen in y")
+@parametrize_with_checks([*all_estimators(), PlainClassifier])
+def test_sktime_api(obj, test_name):
+    check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)
