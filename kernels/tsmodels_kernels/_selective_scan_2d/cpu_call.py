@@ -1,7 +1,5 @@
 """From torch tensors to the arrays that the kernels in ``cpu.py`` read, and back."""
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,7 +21,7 @@ def n_lanes(dtype: torch.dtype) -> int:
 def default_interval(T: int, V: int, N: int) -> int:
     """Steps between stored column states: as many as the cache holds, at least sqrt(T) to bound the memory."""
     column_bytes = 4 * V * N * VECTOR_BYTES  # two states and the two gates kept beside them
-    return max(1, min(T, max(math.isqrt(T), _REPLAY_BYTES // max(1, column_bytes))))
+    return max(1, min(T, max(int(T**0.5), _REPLAY_BYTES // max(1, column_bytes))))
 
 
 def checkpoint_shape(x: Tensor, N: int, interval: int) -> tuple[int, int]:

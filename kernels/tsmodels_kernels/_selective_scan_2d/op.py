@@ -4,7 +4,6 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, refuse_lost_gradient
 from . import cpu_call
@@ -54,6 +53,18 @@ torch.library.register_fake(f"tsmodels::{_NAME}", _fake, lib=LIBRARY)
 torch.library.register_fake(f"tsmodels::{_NAME}_backward", _fake_backward, lib=LIBRARY)
 
 
+class _FirstOrderOnly(torch.autograd.Function):
+    """Hands gradients through and raises when they are differentiated: without it they would count as constants."""
+
+    @staticmethod
+    def forward(ctx, n_grads, *grads_and_sources):
+        return tuple(g.clone() for g in grads_and_sources[:n_grads])
+
+    @staticmethod
+    def backward(ctx, *_):
+        raise RuntimeError(f"{_NAME} has first derivatives only; backend='reference' can be differentiated again")
+
+
 class _Scan(torch.autograd.Function):
     """First-order gradients; a second derivative raises, and so does forward mode."""
 
@@ -69,12 +80,13 @@ class _Scan(torch.autograd.Function):
         ctx.set_materialize_grads(True)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_y, grad_h1, grad_h2, _):
         *inputs, checkpoints = ctx.saved_tensors
-        grads = torch.ops.tsmodels.selective_scan_2d_backward(
-            *inputs, *ctx.options, checkpoints, grad_y, grad_h1, grad_h2
-        )
+        sources = (grad_y, grad_h1, grad_h2)
+        with torch.no_grad():
+            grads = torch.ops.tsmodels.selective_scan_2d_backward(*inputs, *ctx.options, checkpoints, *sources)
+        if torch.is_grad_enabled():  # only under create_graph
+            grads = _FirstOrderOnly.apply(_N, *grads, *inputs[:_N], *sources)
         wanted = (g if need else None for g, need in zip(grads, ctx.needs_input_grad, strict=False))
         return *wanted, *(None,) * (1 + len(ctx.options))
 
@@ -207,7 +219,9 @@ def selective_scan_2d(
             stacklevel=2,
         )
     optional = _fill_in(x, D, state, sizes, dtype)
-    tensors = {name: t if t.dtype == dtype else t.to(dtype) for name, t in (per_cell | parameters | optional).items()}
+    tensors = per_cell | parameters | optional
+    if dtype != x.dtype:  # half precision is widened; beside it parameters and states may be float32 already
+        tensors = {name: t.to(dtype) if t.dtype == x.dtype else t for name, t in tensors.items()}
     check_tensors(_NAME, **tensors)
     for name in parameters:
         tensors[name] = tensors[name].expand(sizes[3], sizes[4])

@@ -1,0 +1,159 @@
+"""What is measured of one model on one data set."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tsmodels.benchmark.cells import Cell, run_cell, warm_up
+
+CELL = Cell("Made", "Model", 3, "0a1b2c3d")
+
+
+class Scripted:
+    """Predicts what it is told to; `probabilities` have a column per class in the order of the string `classes`."""
+
+    def __init__(self, predicted, classes=(), probabilities=None, tag=None):
+        self.predicted, self.classes_ = np.array(predicted), np.array(list(classes))
+        if probabilities is not None:
+            self.predict_proba = lambda X: np.array(probabilities)
+        if tag is not None:
+            self.get_tag = lambda name, tag_value_default, raise_error: tag
+
+    def get_params(self, deep=True):
+        return {}
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return self.predicted
+
+
+def _set(y_test, y_train=("a", "b", "c")):
+    X = np.zeros((len(y_test), 1, 3))
+    return SimpleNamespace(X_train=X, y_train=np.array(y_train), X_test=X, y_test=np.array(y_test), source="here")
+
+
+def test_measures_are_those_worked_out_by_hand():
+    data = _set(list("aaab"), list("ab"))
+    probabilities = [[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7]]
+    record = run_cell(CELL, Scripted(list("aabb"), "ab", probabilities), data)
+    assert record["status"] == "finished"
+    assert record["accuracy"] == 3 / 4
+    assert record["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
+    assert record["log_loss"] == pytest.approx(-math.log(0.9 * 0.8 * 0.4 * 0.7) / 4)
+    assert record["auroc"] == 1.0
+    assert (record["n_test"], record["n_train"], record["n_classes"]) == (4, 2, 2)
+    assert record["fit_seconds"] >= 0
+    assert record["predict_seconds"] >= 0
+
+
+def test_record_says_what_was_run_with_what_and_is_plain_json(made, levels):
+    record = run_cell(CELL, levels(random_state=3), made("Made"))
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert [record[name] for name in ("dataset", "model", "seed", "configuration")] == ["Made", "Model", 3, "0a1b2c3d"]
+    assert record["parameters"] == {"max_epochs": 7}
+    assert record["estimator"].endswith(".Levels")
+    assert record["n_parameters"] == 2
+    assert {"tsmodels", "torch", "sktime", "python"} <= record["versions"].keys()
+    assert "training cases only" in record["protocol"]
+
+
+def test_columns_of_probabilities_are_told_by_the_order_of_the_classes():
+    y = list("abcabc")
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 6)
+    ordered = run_cell(CELL, Scripted(y, "abc", probabilities), _set(y))
+    turned = run_cell(CELL, Scripted(y, "cab", probabilities[:, [2, 0, 1]]), _set(y))
+    assert ordered["auroc"] == turned["auroc"] == roc_auc_score(y, probabilities, multi_class="ovr", average="weighted")
+    assert ordered["log_loss"] == turned["log_loss"]
+
+
+def test_measures_that_are_undefined_are_left_blank():
+    third = np.full((4, 3), 1 / 3)
+    unseen = run_cell(CELL, Scripted(list("aabc"), "abc", third), _set(list("aabz")))
+    assert (unseen["log_loss"], unseen["auroc"], unseen["accuracy"]) == (None, None, 0.75)
+    absent = run_cell(CELL, Scripted(list("aabc"), "abc", third), _set(list("aabb")))
+    assert absent["log_loss"] == pytest.approx(math.log(3))
+    assert absent["auroc"] is None
+    assert absent["balanced_accuracy"] == 0.75  # the class that is only predicted does not count
+
+
+@pytest.mark.parametrize("options", [{}, {"probabilities": np.eye(3), "tag": False}])
+def test_without_probabilities_there_is_neither_log_loss_nor_auroc(options):
+    record = run_cell(CELL, Scripted(list("abc"), "abc", **options), _set(list("abc")))
+    assert record["status"] == "finished"
+    assert record["log_loss"] is None
+    assert record["auroc"] is None
+
+
+def test_sktime_models_that_give_probabilities_have_them_measured():
+    record = run_cell(CELL, Scripted(list("abc"), "abc", np.eye(3), tag=True), _set(list("abc")))
+    assert record["auroc"] == 1.0
+
+
+def test_a_model_that_raises_leaves_its_error(made, levels):
+    class Broken(levels):
+        def fit(self, X, y):
+            raise ValueError("out of luck")
+
+    record = run_cell(CELL, Broken(), made("Made"))
+    assert record["status"] == "failed"
+    assert record["error"] == "ValueError: out of luck"
+    assert "in fit" in record["traceback"]
+    assert "accuracy" not in record
+    assert record["n_test"] == 12
+
+
+def test_a_keyboard_interrupt_is_no_failure(made, levels):
+    class Interrupted(levels):
+        def fit(self, X, y):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CELL, Interrupted(), made("Made"))
+
+
+def test_warm_up_takes_a_few_training_cases_of_each_class(made, levels):
+    data = made("Made", n_per_class=9, classes="abc")
+    data.X_test = data.y_test = None
+    seen = []
+
+    class Watched(levels):
+        def fit(self, X, y):
+            seen.append((X, y))
+            return super().fit(X, y)
+
+    assert warm_up(Watched(), data) > 0
+    ((X, y),) = seen
+    assert list(y) == list("aaaabbbbcccc")
+    assert len(X) == 12
+    data.X_train = list(data.X_train)
+    warm_up(Watched(), data)
+    assert isinstance(seen[1][0], list)
+
+
+def test_warm_up_leaves_errors_to_the_cells(made):
+    class Broken(Scripted):
+        def fit(self, X, y):
+            raise ValueError("out of luck")
+
+    assert warm_up(Broken([]), made("Made")) >= 0
+
+
+def test_file_names_are_safe_and_never_shared():
+    base = ("ETT/h1", "My model: [1]", 3, "0a1b2c3d")
+    name = Cell(*base).file_name
+    assert name.startswith("ETT_h1__My_model_1___seed3__0a1b2c3d-")
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    others = [
+        ("ETT_h1", *base[1:]),
+        (*base[:1], "My_model_1", *base[2:]),
+        (*base[:2], None, base[3]),
+        (*base[:3], "0a"),
+    ]
+    assert len({name, *(Cell(*other).file_name for other in others)}) == 5
+    assert len(Cell("d" * 300, "m" * 300, 2**32 - 1, "0a1b2c3d").file_name) < 200

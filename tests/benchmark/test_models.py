@@ -1,0 +1,87 @@
+"""Names of models, seeds and epochs wherever they sit in an estimator, and what makes two configurations equal."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import tsmodels
+from tsmodels.benchmark import RequestError, available_models
+from tsmodels.benchmark.models import (
+    class_path,
+    configuration_id,
+    configured,
+    default_models,
+    described,
+    has_parameter,
+    resolve_models,
+)
+from tsmodels.estimators import all_estimators
+
+
+class Anything(BaseEstimator):
+    def __init__(self, value=None, random_state=None):
+        self.value = value
+        self.random_state = random_state
+
+
+def test_all_our_classifiers_and_the_baselines_are_available():
+    ours = [each.__name__ for each in all_estimators("classifier")]
+    assert list(available_models()) == [*ours, "MiniRocket", "1NN-DTW"]
+    assert default_models() == [*ours, "MiniRocket"]
+    assert list(resolve_models(None)) == default_models()
+
+
+def test_every_available_model_can_be_made_described_and_told_apart():
+    made = {name: make() for name, make in available_models().items()}
+    assert len({configuration_id(estimator) for estimator in made.values()}) == len(made)
+    for estimator in made.values():
+        json.dumps(described(estimator), allow_nan=False)
+    assert has_parameter(made["MiniRocket"], "random_state")
+    assert not has_parameter(made["1NN-DTW"], "random_state")
+
+
+def test_an_unknown_model_is_answered_with_the_available_ones():
+    with pytest.raises(RequestError, match=r"no model 'minirocket'\. Available: .*MiniRocket, 1NN-DTW\."):
+        resolve_models(["1NN-DTW", "minirocket"])
+    for nothing in ([], {}):
+        with pytest.raises(RequestError, match="at least one model"):
+            resolve_models(nothing)
+
+
+def test_names_are_taken_once_in_their_order():
+    assert list(resolve_models(["MiniRocket", "1NN-DTW", "MiniRocket"])) == ["MiniRocket", "1NN-DTW"]
+
+
+def test_seed_reaches_estimators_inside_and_not_the_original():
+    outer = make_pipeline(StandardScaler(), Anything(Anything()))
+    seeded = configured(outer, random_state=5)
+    parameters = seeded.get_params()
+    assert parameters["anything__random_state"] == parameters["anything__value__random_state"] == 5
+    assert outer.get_params()["anything__random_state"] is None
+    assert configured(Anything(1), max_epochs=3).get_params() == {"value": 1, "random_state": None}
+    assert not has_parameter(StandardScaler(), "random_state")
+
+
+def test_descriptions_are_plain_and_without_the_seed():
+    value = {"a": np.float64(1.5), 2: (np.arange(2), None), "f": np.mean, "inf": float("inf"), "o": object()}
+    description = described(Anything(value, random_state=1))
+    assert description == {
+        "value": {"a": 1.5, "2": [[0, 1], None], "f": "numpy.mean", "inf": "inf", "o": "<object object>"}
+    }
+    nested = described(Anything(Anything(2)))
+    assert nested == {"value": class_path(Anything), "value__value": 2}
+
+
+def test_configurations_differ_by_class_parameter_and_version_but_not_by_seed(monkeypatch):
+    class Other(Anything):
+        pass
+
+    identity = configuration_id(Anything(1))
+    assert identity == configuration_id(Anything(1, random_state=9))
+    assert len({identity, configuration_id(Anything(2)), configuration_id(Other(1))}) == 3
+    monkeypatch.setattr(tsmodels, "__version__", "99")
+    assert configuration_id(Anything(1)) != identity

@@ -1,0 +1,171 @@
+"""What holds for every operator: torch's registration rules, compilation, clear errors, a lean import."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from scan2d import NAMES, arguments, scan
+
+import tsmodels_kernels
+from tsmodels_kernels import linear_scan, selective_scan_2d
+
+
+def linear_arguments(**kwargs):
+    return torch.rand(2, 5, 3, **kwargs), torch.rand(2, 5, 3, **kwargs), torch.rand(2, 3, **kwargs)
+
+
+def raw_arguments():
+    """For each raw operator: detached arguments in the order of its schema."""
+    tensors = arguments(2, 4, 3, 18, 2, dtype=torch.float32)
+    settings = (torch.zeros(2, dtype=torch.int64), "zoh", "euler", "full", False)
+    checkpoints = torch.ops.tsmodels.selective_scan_2d(*tensors, *settings, 3)[3]
+    a, b, state = linear_arguments()
+    return {
+        "linear_scan": (a, b, state, False),
+        "linear_scan_backward": (a, b, state, b, state, True, True),
+        "selective_scan_2d": (*tensors, *settings, 3),
+        "selective_scan_2d_backward": (*tensors, *settings, 3, checkpoints, tensors[0], *tensors[12:]),
+    }
+
+
+CALLS = {
+    "linear_scan": lambda requires_grad=False: (
+        lambda a, b, s: linear_scan(a, b, state=s),
+        linear_arguments(requires_grad=requires_grad),
+    ),
+    "selective_scan_2d": lambda requires_grad=False: (
+        lambda *t: scan(t),
+        arguments(2, 4, 3, 18, 2, dtype=torch.float32, requires_grad=requires_grad),
+    ),
+}
+
+
+def test_every_exported_operator_is_called_here():
+    exported = set(tsmodels_kernels.__all__) - {"backend_for"}
+    assert exported == set(CALLS)
+    assert {name.removesuffix("_backward") for name in raw_arguments()} == exported
+
+
+@pytest.mark.parametrize("name", ["linear_scan", "linear_scan_backward", "selective_scan_2d", "selective_scan_2d_backward"])
+def test_opcheck(name):
+    outcome = torch.library.opcheck(getattr(torch.ops.tsmodels, name).default, raw_arguments()[name])
+    assert set(outcome.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_in_one_graph_with_the_same_gradients(name, dynamic):
+    function, inputs = CALLS[name](requires_grad=True)
+
+    def loss(*tensors):
+        return sum(out.square().sum() for out in function(*tensors))
+
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    expected = torch.autograd.grad(loss(*inputs), inputs)
+    for got, want in zip(torch.autograd.grad(compiled(*inputs), inputs), expected, strict=True):
+        assert torch.equal(got, want)
+    with torch.no_grad():
+        assert torch.equal(compiled(*inputs), loss(*inputs))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_checkpointing_gives_the_same_gradients(name):
+    from torch.utils.checkpoint import checkpoint
+
+    function, inputs = CALLS[name](requires_grad=True)
+    expected = torch.autograd.grad(function(*inputs)[0].square().sum(), inputs)
+    again = torch.autograd.grad(checkpoint(function, *inputs, use_reentrant=False)[0].square().sum(), inputs)
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_raw_operator_refuses_to_lose_a_gradient(name):
+    inputs = [a.requires_grad_() if i == 0 else a for i, a in enumerate(raw_arguments()[name])]
+    with pytest.raises(RuntimeError, match=rf"call tsmodels_kernels\.{name}"):
+        getattr(torch.ops.tsmodels, name)(*inputs)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_inputs_are_never_written_and_outputs_never_alias(name):
+    function, inputs = CALLS[name](requires_grad=True)
+    before = [t.detach().clone() for t in inputs]
+    outputs = function(*inputs)
+    sum(o.sum() for o in outputs).backward()
+    assert all(torch.equal(a, b) for a, b in zip(inputs, before, strict=True))
+    owned = {t.data_ptr() for t in inputs}
+    assert not owned & {o.data_ptr() for o in outputs}
+
+
+def test_second_derivative_and_forward_mode_of_the_selective_scan_raise():
+    tensors = arguments(1, 2, 2, 2, 2, requires_grad=True)
+    (first,) = torch.autograd.grad(scan(tensors)[0].sum(), tensors[:1], create_graph=True)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        first.sum().backward()
+    with pytest.raises(NotImplementedError, match="jvp"), torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(tensors[0], torch.ones_like(tensors[0]))
+        scan([dual, *tensors[1:]])
+
+
+def good():
+    return dict(zip(NAMES[:12], arguments(2, 3, 2, 4, 3)[:12], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": torch.zeros(2, 3, 2, dtype=torch.float64)}, ValueError, r"x must have 4 axes \(B, T, V, D\)"),
+        ({"dt1": torch.zeros(2, 3, 2, 5, dtype=torch.float64)}, ValueError, r"dt1 must have shape \(B, T, V, D\)"),
+        ({"C2": torch.zeros(2, 3, 2, 2, dtype=torch.float64)}, ValueError, r"C2 must have shape \(B, T, V, N\)"),
+        ({"B1": torch.zeros(2, 3, 2, 0, dtype=torch.float64)}, ValueError, "N >= 1"),
+        ({"rho2": torch.zeros(4, 2, dtype=torch.float64)}, ValueError, r"rho2 must have shape \(D, N\).*or \(D, 1\)"),
+        ({"D": torch.zeros(3, dtype=torch.float64)}, ValueError, r"D must have shape \(D,\)"),
+        ({"dt2": torch.zeros(2, 3, 2, 4)}, TypeError, "dt2 has dtype torch.float32, x has torch.float64"),
+        ({"x": torch.zeros(2, 3, 2, 4, dtype=torch.int64)}, TypeError, "x has dtype torch.int64"),
+        ({"x": [1.0]}, TypeError, "x must be a torch.Tensor, got list"),
+        ({"gates": "exact"}, ValueError, "gates must be one of 'zoh', 'literal', 'half'"),
+        ({"input_rule": "tustin"}, ValueError, "input_rule must be one of"),
+        ({"coupling": "both"}, ValueError, "coupling must be one of"),
+        ({"coupling": "pooled", "reverse_v": True}, ValueError, "use reverse_v=False"),
+        ({"n_variates": torch.tensor([1, 2])}, ValueError, "only for coupling='pooled'"),
+        ({"coupling": "pooled", "n_variates": torch.tensor([0, 2])}, ValueError, "between 1 and V = 2"),
+        ({"coupling": "pooled", "n_variates": torch.tensor([1.0, 2.0])}, ValueError, "int64"),
+        ({"checkpoint_interval": 0}, ValueError, "checkpoint_interval must be at least 1"),
+        ({"state": (torch.zeros(2, 2, 4, 2, dtype=torch.float64),) * 2}, ValueError, r"state h1 must have shape"),
+        ({"state": (torch.zeros(2, 2, 4, 3),) * 2}, TypeError, "h1 has dtype torch.float32"),
+        ({"x": torch.zeros(2, 3, 2, 4, dtype=torch.float64, device="meta")}, TypeError, "put them on one device"),
+    ],
+)
+def test_bad_arguments_of_the_selective_scan_are_named(change, error, message):
+    with pytest.raises(error, match=message):
+        selective_scan_2d(**(good() | change))
+
+
+def test_import_compiles_nothing_and_imports_no_numba():
+    script = (
+        "import sys, threading, tsmodels_kernels; "
+        "assert 'numba' not in sys.modules and 'llvmlite' not in sys.modules; "
+        "assert threading.active_count() == 1"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)
+
+
+def test_second_process_compiles_nothing():
+    script = """
+import torch
+from tsmodels_kernels import linear_scan, selective_scan_2d
+from tsmodels_kernels._linear_scan import cpu as linear
+from tsmodels_kernels._selective_scan_2d import cpu as selective
+x, dt = torch.randn(1, 3, 2, 4, requires_grad=True), torch.rand(1, 3, 2, 4)
+B, rate = torch.randn(1, 3, 2, 2), torch.ones(4, 2)
+y, _ = selective_scan_2d(x, dt, dt, B, B, B, B, rate, rate / 2, rate / 2, rate)
+h, _ = linear_scan(torch.rand(1, 3, 2, requires_grad=True), torch.rand(1, 3, 2))
+(y.sum() + h.sum()).backward()
+kernels = (linear.forward, linear.backward, selective.forward, selective.backward)
+print(sum(sum(k.stats.cache_misses.values()) for k in kernels))
+"""
+    misses = [
+        int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)
+        for _ in range(2)
+    ]
+    assert misses[1] == 0

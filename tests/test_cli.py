@@ -1,0 +1,193 @@
+"""The command `tsmodels`: its arguments, its exit codes, and what it prints."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sktime.classification.dummy import DummyClassifier
+
+import tsmodels
+from tsmodels.benchmark import models
+from tsmodels.cli import main
+
+
+class Dummy(DummyClassifier):
+    """Predicts the most frequent class, and takes a seed for it."""
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+        super().__init__()
+
+
+class Broken(Dummy):
+    def fit(self, X, y):
+        raise ValueError("out of luck")
+
+
+class Interrupted(Dummy):
+    def fit(self, X, y):
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def _quick_models(monkeypatch, tmp_path):
+    available = {"Dummy": Dummy, "Broken": Broken, "Interrupted": Interrupted}
+    monkeypatch.setattr(models, "available_models", lambda: available)
+    monkeypatch.delenv("TSMODELS_DATA", raising=False)
+    monkeypatch.setenv("TSMODELS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run `tsmodels benchmark` on ItalyPowerDemand; returns exit code, output and errors."""
+
+    def run(*arguments):
+        code = main(["benchmark", "--datasets", "ItalyPowerDemand", *arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_it_prints_progress_and_table_and_writes_the_results(run, tmp_path):
+    code, out, err = run("--models", "Dummy", "--seeds", "1")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "1 cell to run, results go to tsmodels-results"
+    assert lines[2].startswith("[1/1] Dummy on ItalyPowerDemand, seed 0: accuracy 0.499")
+    assert "ItalyPowerDemand, 1029 test cases" in out
+    assert lines[-1] == "Results: tsmodels-results (results.csv, results.json, accuracy.png)"
+    assert max(map(len, lines)) <= 120
+    written = sorted(path.name for path in (tmp_path / "tsmodels-results").iterdir())
+    assert written == ["accuracy.png", "cells", "results.csv", "results.json"]
+
+
+def test_a_second_call_runs_nothing_and_says_so(run):
+    run("--models", "Dummy", "--output", "there")
+    code, out, _ = run("--models", "Dummy", "--output", "there")
+    assert code == 0
+    assert out.startswith("3 of 3 cells found in there, nothing to run\n")
+    assert "ItalyPowerDemand, 1029 test cases" in out
+    assert (
+        "resuming: 3 of 4 cells found in there, 1 to run\n"
+        in run("--models", "Dummy", "--output", "there", "--seeds", "4")[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds"),
+    [([], [0, 1, 2]), (["2"], [0, 1]), (["7,"], [7]), (["5", "3"], [5, 3]), (["5,3"], [5, 3]), (["5,", "3"], [5, 3])],
+)
+def test_seeds_are_a_number_of_them_or_a_list(run, given, seeds):
+    run("--models", "Dummy", *(["--seeds", *given] if given else []))
+    content = json.loads(Path("tsmodels-results/results.json").read_text())
+    assert [cell["seed"] for cell in content["cells"]] == sorted(seeds)
+
+
+def test_names_may_be_separated_by_commas(run):
+    code, out, _ = run("--models", "Dummy,Broken", "--seeds", "1")
+    assert code == 1
+    assert "2 cells to run" in out
+
+
+def test_a_failing_model_is_reported_and_the_others_run(run):
+    code, out, err = run("--models", "Broken", "Dummy", "--seeds", "1")
+    assert (code, err) == (1, "")
+    assert "[1/2] Broken on ItalyPowerDemand, seed 0: FAILED: ValueError: out of luck\n" in out
+    assert "[2/2] Dummy on ItalyPowerDemand, seed 0: accuracy 0.499" in out
+    assert "FAILED: Broken on ItalyPowerDemand, 1 cell(s): ValueError: out of luck\n" in out
+
+
+def test_after_an_interruption_it_says_how_to_go_on(run, tmp_path):
+    code, out, err = run("--models", "Dummy", "Interrupted", "--seeds", "1")
+    assert code == 130
+    assert "[1/2] Dummy" in out
+    assert err.endswith("interrupted. What was finished is in tsmodels-results; the same command goes on from there.\n")
+    assert len(list((tmp_path / "tsmodels-results" / "cells").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "Rocket"], "there is no model 'Rocket'. Available: Dummy, Broken, Interrupted."),
+        (["--models", "Dummy", "--seeds", "x"], "--seeds takes integers, got 'x'."),
+        (["--models", "Dummy", "--seeds", "0"], "at least one integer"),
+        (["--models", "Dummy", "--seeds", "4294967296,"], "seeds must be integers from 0"),
+        (["--models", "Dummy", "--epochs", "3"], "epochs has no effect on Dummy"),
+        (["--models", "Dummy", "--output", "file"], "cannot write results to 'file'"),
+        (["--models", "Dummy", "--output", "file/inside"], "Name a folder that can be written to."),
+    ],
+)
+def test_wrong_arguments_are_explained_without_a_traceback(run, tmp_path, arguments, message):
+    (tmp_path / "file").touch()
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("tsmodels benchmark: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_unknown_data_set_is_explained(capsys, monkeypatch):
+    monkeypatch.setattr("socket.getaddrinfo", _offline)
+    assert main(["benchmark", "--datasets", "ItalyPower", "--models", "Dummy"]) == 2
+    err = capsys.readouterr().err
+    assert "'ItalyPower'" in err
+    assert "ItalyPowerDemand" in err
+    assert "These need no download: BasicMotions, JapaneseVowels, ItalyPowerDemand, ArrowHead." in err
+    assert "Traceback" not in err
+
+
+def _offline(*arguments, **options):
+    raise OSError("no network in this test")
+
+
+@pytest.mark.parametrize("arguments", [["--epochs", "0"], ["--epochs", "two"], ["--seeds"], ["--nonsense"]])
+def test_what_argparse_refuses_is_exit_code_2(capsys, arguments):
+    with pytest.raises(SystemExit) as exit:
+        main(["benchmark", *arguments])
+    assert exit.value.code == 2
+    assert "usage: tsmodels" in capsys.readouterr().err
+
+
+def test_without_a_command_it_shows_the_usage(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([])
+    assert exit.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys):
+    for arguments, expected in [
+        (["--version"], [f"tsmodels {tsmodels.__version__}\n"]),
+        (["--help"], ["benchmark", "train and evaluate"]),
+        (["benchmark", "--help"], ["--datasets", "--models", "--seeds", "--epochs", "--output", "130 interrupted"]),
+    ]:
+        with pytest.raises(SystemExit) as exit:
+            main(arguments)
+        assert exit.value.code == 0
+        out = capsys.readouterr().out
+        assert all(part in out for part in expected)
+
+
+def test_nothing_heavy_is_imported_before_a_command_runs():
+    code = (
+        "import sys, contextlib\n"
+        "from tsmodels.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['benchmark', '--help'])\n"
+        "heavy = {'torch', 'sktime', 'lightning', 'pandas', 'numpy', 'sklearn', 'matplotlib', 'rich', 'numba'}\n"
+        "sys.exit(str(sorted(heavy & sys.modules.keys())))"
+    )
+    process = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert process.stderr == "[]\n"
+
+
+def test_the_command_runs_as_a_process(tmp_path):
+    command = [sys.executable, "-W", "error", "-c", "import sys; from tsmodels.cli import main; sys.exit(main())"]
+    arguments = ["benchmark", "--datasets", "ArrowHead", "--models", "1NN-DTW", "--output", str(tmp_path / "out")]
+    process = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+    assert process.stderr == ""
+    assert process.returncode == 0
+    assert "[1/1] 1NN-DTW on ArrowHead: accuracy 0.703" in process.stdout
+    assert "\x1b" not in process.stdout  # no colours in a log

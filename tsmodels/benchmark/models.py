@@ -1,0 +1,137 @@
+"""The models a benchmark can run: looked up by name, seeded, and described such that equal descriptions run equally."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+import tsmodels
+from tsmodels.benchmark._errors import RequestError
+
+__all__ = [
+    "available_models",
+    "class_path",
+    "configuration_id",
+    "configured",
+    "default_models",
+    "described",
+    "has_parameter",
+    "resolve_models",
+]
+
+
+def available_models() -> dict[str, Callable[[], Any]]:
+    """Return what can be run by name.
+
+    Returns
+    -------
+    dict of str to callable
+        From the name to something that makes the estimator with its defaults: the classifiers of this package first,
+        then the baselines.
+    """
+    from tsmodels.benchmark import baselines
+    from tsmodels.estimators import all_estimators
+
+    ours: dict[str, Callable[[], Any]] = {each.__name__: each for each in all_estimators("classifier")}
+    return {**ours, "MiniRocket": baselines.minirocket, "1NN-DTW": baselines.one_nn_dtw}
+
+
+def default_models() -> list[str]:
+    """Return the names of all models but the nearest neighbour: of the baselines, the strong one."""
+    return [name for name in available_models() if name != "1NN-DTW"]
+
+
+def resolve_models(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return unfitted estimators by name.
+
+    Parameters
+    ----------
+    models : iterable of str, mapping of str to estimator, or None
+        Names out of :func:`available_models`; or names of your own with the estimator each stands for; or None for
+        :func:`default_models`.
+
+    Raises
+    ------
+    RequestError
+        If there is no model, none of a given name (the message lists the available ones), or something in a mapping is
+        no estimator.
+    """
+    if isinstance(models, str):
+        raise RequestError(f"models must be a list of names, got {models!r}.")
+    if isinstance(models, Mapping):
+        chosen = dict(models)
+        for name, estimator in chosen.items():
+            if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
+                raise RequestError(f"models[{name!r}] must be an unfitted classifier, got {estimator!r}.")
+    else:
+        known = available_models()
+        names = default_models() if models is None else list(dict.fromkeys(models))
+        for name in names:
+            if name not in known:
+                raise RequestError(f"there is no model {name!r}. Available: {', '.join(known)}.")
+        chosen = {name: known[name]() for name in names}
+    if not chosen:
+        raise RequestError("models must name at least one model; None takes the default ones.")
+    return chosen
+
+
+def has_parameter(estimator: Any, name: str) -> bool:
+    """Return whether the estimator, or one inside it, has a parameter of that name."""
+    return bool(_occurrences(estimator, name))
+
+
+def configured(estimator: Any, **values: Any) -> Any:
+    """Return an unfitted copy with parameters set wherever they occur, also in estimators inside it.
+
+    An estimator that has no parameter of some name is left as it is in that respect.
+    """
+    made = copy.deepcopy(estimator)
+    found = {key: value for name, value in values.items() for key in _occurrences(made, name)}
+    return made.set_params(**found) if found else made
+
+
+def _occurrences(estimator: Any, name: str) -> list[str]:
+    return [key for key in estimator.get_params(deep=True) if key.rpartition("__")[2] == name]
+
+
+def described(estimator: Any) -> dict[str, Any]:
+    """Return all parameters but the seed in the types of JSON; estimators inside by their class and parameters."""
+    parameters = estimator.get_params(deep=True)
+    return {key: _plain(parameters[key]) for key in sorted(parameters) if key.rpartition("__")[2] != "random_state"}
+
+
+def configuration_id(estimator: Any) -> str:
+    """Return eight digits that differ if the class, a parameter other than the seed, or our version differs."""
+    content = [class_path(estimator), described(estimator), tsmodels.__version__]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def class_path(thing: Any) -> str:
+    """Return the dotted path of a class or function, or of an object's class."""
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if hasattr(value, "get_params") or hasattr(value, "__qualname__"):
+        return class_path(value)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # an address would make every run a new configuration

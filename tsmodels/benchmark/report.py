@@ -1,0 +1,175 @@
+"""What a benchmark shows in a terminal: a bar and a line per cell while it runs, and the table at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from tsmodels.benchmark.cells import PROTOCOL, Cell
+from tsmodels.benchmark.results import summarise
+from tsmodels.benchmark.runner import Plan, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+__all__ = ["ConsoleProgress", "print_table", "result_table"]
+
+
+class ConsoleProgress(Progress):
+    """A line per cell, and below them a bar if the console is a terminal. Use it as a context manager.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    """
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            expand=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+        self._n_cells = self._n_done = 0
+
+    def __enter__(self) -> ConsoleProgress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def started(self, plan: Plan) -> None:
+        """Say how much of the work is there already, and show the bar."""
+        self._n_cells, self._n_done = plan.n_cells, plan.n_found
+        n_pending = plan.n_cells - plan.n_found
+        if not n_pending:
+            self._say(f"{plan.n_found} of {plan.n_cells} cells found in {plan.folder}, nothing to run")
+            return
+        if plan.n_found or plan.n_retried:
+            again = f" ({plan.n_retried} failed before)" if plan.n_retried else ""
+            found = f"{plan.n_found} of {plan.n_cells} cells found in {plan.folder}"
+            self._say(f"resuming: {found}, {n_pending} to run{again}")
+        else:
+            cells = "1 cell" if plan.n_cells == 1 else f"{plan.n_cells} cells"
+            self._say(f"{cells} to run, results go to {plan.folder}")
+        self._bar.update(self._task, total=plan.n_cells, completed=plan.n_found)
+        self._bar.start()
+
+    def warming_up(self, model: str) -> None:
+        """Show what takes so long: kernels are compiled where no compiled ones are cached."""
+        self._bar.update(self._task, description=f"{escape(model)}: warming up, compiles at first use")
+
+    def warmed_up(self, model: str, seconds: float) -> None:
+        """Say what no timing contains."""
+        self._say(f"{model}: warmed up in {seconds:.1f} s (imports and compilation, in no timing below)")
+
+    def running(self, cell: Cell) -> None:
+        """Show the cell."""
+        self._bar.update(self._task, description=escape(str(cell)))
+
+    def ran(self, cell: Cell, record: dict[str, Any]) -> None:
+        """Print the cell's line."""
+        self._n_done += 1
+        self._bar.update(self._task, completed=self._n_done)
+        width = len(str(self._n_cells))
+        if record["status"] == "finished":
+            times = f"fit {_seconds(record['fit_seconds'])} s, predict {_seconds(record['predict_seconds'])} s"
+            outcome = f"accuracy {record['accuracy']:.3f}, {times}"
+        else:
+            outcome = f"FAILED: {_first_line(record['error'])}"
+        self._say(f"[{self._n_done:{width}}/{self._n_cells}] {cell}: {outcome}")
+        if self._n_done == self._n_cells:
+            self._bar.update(self._task, description="writing the tables")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(console: Console, results: pd.DataFrame) -> None:
+    """Print :func:`result_table` and how to read it.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    results : DataFrame
+        As from :func:`tsmodels.benchmark.run_benchmark`.
+    """
+    console.print(result_table(results))
+    for line in _notes(results):
+        console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def result_table(results: pd.DataFrame) -> Table:
+    """Return a table with a row per data set and model.
+
+    Parameters
+    ----------
+    results : DataFrame
+        As from :func:`tsmodels.benchmark.run_benchmark`.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("Data set, model", overflow="fold")
+    for heading in ("Seeds", "Accuracy", "Balanced\naccuracy", "Fit\n(s)", "Predict\n(s)", "Parameters"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for dataset, rows in summarise(results).groupby("dataset", sort=False):
+        table.add_row(f"[bold]{escape(str(dataset))}[/bold], {rows['n_test'].iloc[0]} test cases")
+        for row in rows.to_dict("records"):
+            table.add_row(*_model_cells(row))
+        table.add_section()
+    return table
+
+
+def _model_cells(row: dict[str, Any]) -> list[str]:
+    label, failed = f"  {escape(row['label'])}", row["n_failed"]
+    if not row["n_finished"]:
+        return [label, "0", "[red]failed[/red]"]
+    seeds = str(row["n_finished"]) if row["seeded"] else "none"
+    return [
+        label,
+        f"{seeds} [red]({failed} failed)[/red]" if failed else seeds,
+        _mean_and_spread(row["accuracy"], row["accuracy_std"]),
+        f"{row['balanced_accuracy']:.3f}",
+        _seconds(row["fit_seconds"]),
+        _seconds(row["predict_seconds"]),
+        f"{row['n_parameters']:,}" if isinstance(row["n_parameters"], int) else "",
+    ]
+
+
+def _notes(results: pd.DataFrame) -> Iterator[str]:
+    summary = summarise(results)
+    yield f"Protocol: {PROTOCOL}."
+    spread = " ± standard deviation" if any(summary["n_finished"] > 1) else ""
+    yield f"Accuracy: mean{spread} over seeds; balanced: mean recall of the classes."
+    yield "Times: mean of one fit, and of predicting all test cases; imports and compilation are not in them."
+    if not all(summary["seeded"]):
+        yield "Seeds 'none': the model draws nothing at random and is run once."
+    for row in summary.to_dict("records"):
+        if row["n_failed"]:
+            yield f"FAILED: {row['label']} on {row['dataset']}, {row['n_failed']} cell(s): {_first_line(row['error'])}"
+
+
+def _mean_and_spread(mean: float, spread: float) -> str:
+    return f"{mean:.3f}" if spread != spread else f"{mean:.3f} ± {spread:.3f}"  # NaN: a single cell has no spread
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _first_line(error: str) -> str:
+    line = next(iter(error.splitlines()), "")
+    return line if len(line) <= 200 else line[:197] + "..."
