@@ -19,13 +19,13 @@ def raw_arguments():
     """For each raw operator: detached arguments in the order of its schema."""
     tensors = arguments(2, 4, 3, 18, 2, dtype=torch.float32)
     settings = (torch.zeros(2, dtype=torch.int64), "zoh", "euler", "full", False)
-    checkpoints = torch.ops.tsmodels.selective_scan_2d(*tensors, *settings, 3)[3]
+    checkpoints = torch.ops.tsmodels.selective_scan_2d(*tensors, *settings, 3, True)[3]
     a, b, state = linear_arguments()
     return {
         "linear_scan": (a, b, state, False),
         "linear_scan_backward": (a, b, state, b, state, True, True),
-        "selective_scan_2d": (*tensors, *settings, 3),
-        "selective_scan_2d_backward": (*tensors, *settings, 3, checkpoints, tensors[0], *tensors[12:]),
+        "selective_scan_2d": (*tensors, *settings, 3, True),
+        "selective_scan_2d_backward": (*tensors, *settings, 3, True, checkpoints, tensors[0], *tensors[12:]),
     }
 
 
@@ -50,6 +50,13 @@ def test_every_exported_operator_is_called_here():
 @pytest.mark.parametrize("name", ["linear_scan", "linear_scan_backward", "selective_scan_2d", "selective_scan_2d_backward"])
 def test_opcheck(name):
     outcome = torch.library.opcheck(getattr(torch.ops.tsmodels, name).default, raw_arguments()[name])
+    assert set(outcome.values()) == {"SUCCESS"}
+
+
+def test_opcheck_without_states():
+    tensors = arguments(2, 4, 3, 18, 2, dtype=torch.float32)[:12]
+    settings = (None, None, torch.zeros(2, dtype=torch.int64), "zoh", "euler", "full", False, 3, False)
+    outcome = torch.library.opcheck(torch.ops.tsmodels.selective_scan_2d.default, (*tensors, *settings))
     assert set(outcome.values()) == {"SUCCESS"}
 
 

@@ -78,6 +78,16 @@ def test_gradcheck_of_each_output_alone(which):
         assert torch.autograd.gradcheck(lambda *t: scan(t)[chosen], tensors)
 
 
+def test_states_that_are_not_asked_for_change_nothing_else():
+    tensors = arguments(2, 6, 3, 18, 4, requires_grad=True)
+    y, state = selective_scan_2d(*tensors[:12], return_state=False)
+    expected, _ = selective_scan_2d(*tensors[:12], state=[torch.zeros_like(h) for h in tensors[12:]])
+    assert state is None
+    assert torch.equal(y, expected)
+    for got, want in zip(gradients([y], tensors[:12]), gradients([expected], tensors[:12]), strict=True):
+        assert torch.equal(got, want)
+
+
 def columns(tensors, start, stop, state):
     return [t[:, start:stop] for t in tensors[:7]] + tensors[7:12] + list(state)
 

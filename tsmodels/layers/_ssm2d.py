@@ -78,20 +78,10 @@ class Chimera2D(nn.Module):
         if valid is not None:  # zero steps and a zero input equal the removal of a cell at the end
             keep = valid[:, :, None, None].to(x.dtype)
             x, dt1, dt2 = x * keep, dt1 * keep, dt2 * keep
-        rho2, rho3 = self._couplings()
         y, _ = selective_scan_2d(
-            x,
-            dt1,
-            dt2,
-            B1,
-            B2,
-            C1,
-            C2,
-            self.log_alpha1.exp(),
-            rho2,
-            rho3,
-            self.log_alpha4.exp(),
-            self.skip,
+            *(x, dt1, dt2, B1, B2, C1, C2),
+            *(self.log_alpha1.exp(), *self._couplings(), self.log_alpha4.exp(), self.skip),
+            return_state=False,
             **self.options,
         )
         return y

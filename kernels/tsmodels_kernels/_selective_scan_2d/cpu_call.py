@@ -52,28 +52,25 @@ class _Layout:
     def unpadded(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).view(self.B, self.T, self.V, -1)[..., : self.D].contiguous()
 
-    def blocks(self, *tensors: Tensor) -> Tensor:
-        """K tensors (..., D, N) -> (..., n_blocks, N, K, lanes), padded by zeros."""
-        stacked = pad(torch.stack(tensors, -1), (0, 0, 0, 0, 0, self.padding))  # (..., D, N, K)
-        return stacked.unflatten(-3, (self.n_blocks, self.L)).movedim(-3, -1).contiguous()
+    def states(self, h1: Tensor | None, h2: Tensor | None) -> np.ndarray:
+        """(B, V, D, N) twice, None for zeros -> a new array (jobs, V * N * 2 * lanes)."""
+        packed = torch.zeros((self.B, self.n_blocks, self.V, self.N, 2, self.L), dtype=self.dtype)
+        for i, h in enumerate((h1, h2)):
+            if h is not None:
+                padded = pad(h, (0, 0, 0, self.padding)) if self.padding else h
+                packed[..., i, :] = padded.unflatten(2, (self.n_blocks, self.L)).permute(0, 2, 1, 4, 3)
+        return packed.view(self.n_jobs, -1).numpy()
 
-    def unblocked(self, blocks: Tensor) -> tuple[Tensor, ...]:
-        """The inverse of ``blocks``."""
-        return blocks.movedim(-1, -3).flatten(-4, -3)[..., : self.D, :, :].unbind(-1)
+    def unpacked_states(self, array: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The inverse of ``states``."""
+        packed = torch.from_numpy(array).view(self.B, self.n_blocks, self.V, self.N, 2, self.L)
+        h1, h2 = (packed[..., i, :].permute(0, 2, 1, 4, 3).flatten(2, 3)[:, :, : self.D] for i in range(2))
+        return h1.contiguous(), h2.contiguous()
 
-    def states(self, h1: Tensor, h2: Tensor) -> np.ndarray:
-        """(B, V, D, N) twice -> a new array (jobs, V * N * 2 * lanes)."""
-        return (
-            self.blocks(h1, h2)
-            .transpose(1, 2)
-            .clone(memory_format=torch.contiguous_format)
-            .view(self.n_jobs, -1)
-            .numpy()
-        )
-
-    def unpacked_states(self, array: np.ndarray) -> tuple[Tensor, ...]:
-        shape = (self.B, self.n_blocks, self.V, self.N, 2, self.L)
-        return tuple(h.contiguous() for h in self.unblocked(torch.from_numpy(array).view(shape).transpose(1, 2)))
+    def passed_on(self, h1: Tensor | None, h2: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Copies of states of a scan without steps, zeros for None."""
+        zeros = torch.zeros((self.B, self.V, self.D, self.N), dtype=self.dtype)
+        return zeros.clone() if h1 is None else h1.clone(), zeros if h2 is None else h2.clone()
 
     def parameters(self, alpha1, rho2, rho3, alpha4, options: Options) -> np.ndarray:
         """The rows that ``cpu.py`` documents, (n_blocks, N * rows * lanes)."""
@@ -83,8 +80,10 @@ class _Layout:
             cross = (rho2 * options.cross2, rho3 * options.cross3)
         else:
             cross = (-LOG2_E * rho2, -LOG2_E * rho3)
-        rows = self.blocks(-LOG2_E * alpha1, *cross, -LOG2_E * alpha4, 1 / alpha1, 1 / alpha4)
-        return rows.view(self.n_blocks, -1).numpy()
+        rows = torch.stack((-LOG2_E * alpha1, *cross, -LOG2_E * alpha4, 1 / alpha1, 1 / alpha4))
+        padded = pad(rows, (0, 0, 0, self.padding)) if self.padding else rows
+        blocks = padded.unflatten(1, (self.n_blocks, self.L)).permute(1, 3, 0, 2)  # (n_blocks, N, rows, lanes)
+        return blocks.reshape(self.n_blocks, -1).numpy()
 
     def common(self, parameters: np.ndarray, n_variates: Tensor, options: Options, interval: int) -> tuple:
         """The arguments that both kernels take between the data and their own arrays."""
@@ -108,21 +107,31 @@ class _Layout:
         )
 
 
-def forward(tensors: tuple[Tensor, ...], n_variates: Tensor, options: Options, interval: int) -> tuple[Tensor, ...]:
-    """``y``, the last ``h1, h2``, and the column states stored every ``interval`` steps (0: none)."""
-    x, *inputs, alpha1, rho2, rho3, alpha4, skip, h1, h2 = tensors
+def forward(
+    tensors: tuple[Tensor, ...],
+    h1: Tensor | None,
+    h2: Tensor | None,
+    n_variates: Tensor,
+    options: Options,
+    interval: int,
+    with_state: bool,
+) -> tuple[Tensor, ...]:
+    """``y``, the last ``h1, h2`` (empty without ``with_state``), and column states every ``interval`` steps (0: none)."""
+    x, *inputs, alpha1, rho2, rho3, alpha4, skip = tensors
     checkpoints = np.empty(checkpoint_shape(x, alpha1.shape[1], interval), x.numpy().dtype)
+    layout = _Layout(x, alpha1.shape[1])
     if not x.numel():
-        return x * skip, h1.clone(), h2.clone(), torch.from_numpy(checkpoints)
+        last = layout.passed_on(h1, h2) if with_state else (x.new_empty(0), x.new_empty(0))
+        return x * skip, *last, torch.from_numpy(checkpoints)
     from .cpu import forward as kernel
 
-    layout = _Layout(x, alpha1.shape[1])
     states = layout.states(h1, h2)
     y = np.empty(x[..., 0].numel() * layout.sizes[2], states.dtype)
     parameters = layout.parameters(alpha1, rho2, rho3, alpha4, options)
     common = layout.common(parameters, n_variates, options, interval)
     _pool.run(kernel, layout.n_jobs, layout.data(x, *inputs, skip), *common, states, y, checkpoints)
-    return layout.unpadded(y), *layout.unpacked_states(states), torch.from_numpy(checkpoints)
+    last = layout.unpacked_states(states) if with_state else (x.new_empty(0), x.new_empty(0))
+    return layout.unpadded(y), *last, torch.from_numpy(checkpoints)
 
 
 def backward(
@@ -130,19 +139,21 @@ def backward(
     n_variates: Tensor,
     options: Options,
     interval: int,
+    with_state: bool,
     checkpoints: Tensor,
     grad_y: Tensor,
-    grad_h1: Tensor,
-    grad_h2: Tensor,
+    grad_h1: Tensor | None,
+    grad_h2: Tensor | None,
 ) -> tuple[Tensor, ...]:
-    """Gradients of ``tensors``, in their order."""
-    x, dt1, dt2, B1, B2, C1, C2, alpha1, rho2, rho3, alpha4, skip, _, _ = tensors
+    """Gradients of ``tensors``, in their order, and of the first states (empty without ``with_state``)."""
+    x, dt1, dt2, B1, B2, C1, C2, alpha1, rho2, rho3, alpha4, skip = tensors
+    layout = _Layout(x, alpha1.shape[1])
     if not x.numel():
-        return *(torch.zeros_like(t) for t in tensors[:-2]), grad_h1.clone(), grad_h2.clone()
+        first = layout.passed_on(grad_h1, grad_h2) if with_state else (x.new_empty(0), x.new_empty(0))
+        return *(torch.zeros_like(t) for t in tensors), *first
     from .cpu import ROWS
     from .cpu import backward as kernel
 
-    layout = _Layout(x, alpha1.shape[1])
     carries = layout.states(grad_h1, grad_h2)
     dtype, n_cells = carries.dtype, x[..., 0].numel()
     grads = (
@@ -170,11 +181,12 @@ def backward(
     by_cell = [layout.unpadded(g) for g in grads[:3]]
     by_state = torch.from_numpy(grads[3].reshape(layout.n_blocks, -1).sum(0)).view(*B1.shape, 4).unbind(-1)
     rows = torch.from_numpy(grad_rows.reshape(layout.B, -1).sum(0)).view(layout.n_blocks, layout.N, ROWS, layout.L)
-    g1, g2, g3, g4, _, _ = layout.unblocked(rows)
+    g1, g2, g3, g4, _, _ = rows.permute(2, 0, 3, 1).flatten(1, 2)[:, : layout.D]
     if options.gates == "zoh":
         g2, g3 = g2 * options.cross2, g3 * options.cross3
     else:
         g2, g3 = -g2, -g3
     by_skip = torch.from_numpy(grad_skip.reshape(layout.B, -1).sum(0))[: layout.D]
+    first = layout.unpacked_states(carries) if with_state else (x.new_empty(0), x.new_empty(0))
     by_parameter = [g.contiguous() for g in (-g1, g2, g3, -g4)]
-    return *by_cell, *(g.contiguous() for g in by_state), *by_parameter, by_skip, *layout.unpacked_states(carries)
+    return *by_cell, *(g.contiguous() for g in by_state), *by_parameter, by_skip, *first

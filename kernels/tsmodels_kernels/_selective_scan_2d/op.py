@@ -11,40 +11,44 @@ from .options import Options
 from .ref import selective_scan_2d_ref
 
 _NAME = "selective_scan_2d"
-_TENSORS = ("x", "dt1", "dt2", "B1", "B2", "C1", "C2", "alpha1", "rho2", "rho3", "alpha4", "D", "h1", "h2")
-_SIGNATURE = ", ".join(f"Tensor {name}" for name in _TENSORS) + (
-    ", Tensor n_variates, str gates, str input_rule, str coupling, bool reverse_v, int interval"
-)
-LIBRARY.define(f"{_NAME}({_SIGNATURE}) -> (Tensor, Tensor, Tensor, Tensor)")
-LIBRARY.define(
-    f"{_NAME}_backward({_SIGNATURE}, Tensor checkpoints, Tensor grad_y, Tensor grad_h1, Tensor grad_h2) -> "
-    f"({', '.join(['Tensor'] * len(_TENSORS))})"
-)
+_TENSORS = ("x", "dt1", "dt2", "B1", "B2", "C1", "C2", "alpha1", "rho2", "rho3", "alpha4", "D")
 _N = len(_TENSORS)
+# Without a first state (None) or with_state=False no state is converted between layouts, nor made up of zeros.
+_SIGNATURE = ", ".join(f"Tensor {name}" for name in _TENSORS) + (
+    ", Tensor? h1, Tensor? h2, Tensor n_variates, str gates, str input_rule, str coupling, bool reverse_v, int interval"
+)
+LIBRARY.define(f"{_NAME}({_SIGNATURE}, bool with_state) -> (Tensor, Tensor, Tensor, Tensor)")
+LIBRARY.define(
+    f"{_NAME}_backward({_SIGNATURE}, bool with_state, Tensor checkpoints, Tensor grad_y, Tensor? grad_h1, "
+    f"Tensor? grad_h2) -> ({', '.join(['Tensor'] * (_N + 2))})"
+)
 
 
 def _cpu(*args):
-    refuse_lost_gradient(_NAME, *args[:_N])
-    return cpu_call.forward(args[:_N], args[_N], Options(*args[_N + 1 : _N + 5]), args[_N + 5])
+    tensors, (h1, h2, n_variates, *choices, interval, with_state) = args[:_N], args[_N:]
+    refuse_lost_gradient(_NAME, *tensors, *(h for h in (h1, h2) if h is not None))
+    return cpu_call.forward(tensors, h1, h2, n_variates, Options(*choices), interval, with_state)
 
 
 def _cpu_backward(*args):
-    options, interval = Options(*args[_N + 1 : _N + 5]), args[_N + 5]
-    return cpu_call.backward(args[:_N], args[_N], options, interval, *args[_N + 6 :])
+    tensors, (_, _, n_variates, *choices, interval, with_state, checkpoints, g_y, g_h1, g_h2) = args[:_N], args[_N:]
+    return cpu_call.backward(tensors, n_variates, Options(*choices), interval, with_state, checkpoints, g_y, g_h1, g_h2)
 
 
 def _fake(*args):
-    x, alpha1, h1, h2, interval = args[0], args[7], args[_N - 2], args[_N - 1], args[_N + 5]
+    x, alpha1, interval, with_state = args[0], args[7], args[-2], args[-1]
     checkpoints = x.new_empty(cpu_call.checkpoint_shape(x, alpha1.shape[1], interval))
-    return torch.empty_like(x, memory_format=torch.contiguous_format), *_empty_like(h1, h2), checkpoints
+    return x.new_empty(x.shape), *_fake_states(x, alpha1, with_state), checkpoints
 
 
 def _fake_backward(*args):
-    return _empty_like(*args[:_N])
+    return *(t.new_empty(t.shape) for t in args[:_N]), *_fake_states(args[0], args[7], args[_N + 8])
 
 
-def _empty_like(*tensors):
-    return tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors)
+def _fake_states(x, alpha1, with_state):
+    B, _, V, D = x.shape
+    shape = (B, V, D, alpha1.shape[1]) if with_state else (0,)
+    return x.new_empty(shape), x.new_empty(shape)
 
 
 LIBRARY.impl(_NAME, _cpu, "CPU")
@@ -74,19 +78,27 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs[: _N + 1], output[3])
-        ctx.options = inputs[_N + 1 :]
+        ctx.save_for_backward(*inputs[: _N + 3], output[3])
+        ctx.options = inputs[_N + 3 :]
         ctx.mark_non_differentiable(output[3])
-        ctx.set_materialize_grads(True)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx, grad_y, grad_h1, grad_h2, _):
         *inputs, checkpoints = ctx.saved_tensors
+        *choices, with_state = ctx.options
+        has_first_state = inputs[_N] is not None
+        if grad_y is None:
+            grad_y = torch.zeros_like(inputs[0])
+        if not with_state:
+            grad_h1 = grad_h2 = None
         sources = (grad_y, grad_h1, grad_h2)
         with torch.no_grad():
-            grads = torch.ops.tsmodels.selective_scan_2d_backward(*inputs, *ctx.options, checkpoints, *sources)
+            grads = torch.ops.tsmodels.selective_scan_2d_backward(
+                *inputs, *choices, has_first_state, checkpoints, *sources
+            )
         if torch.is_grad_enabled():  # only under create_graph
-            grads = _FirstOrderOnly.apply(_N, *grads, *inputs[:_N], *sources)
+            grads = _FirstOrderOnly.apply(_N + 2, *grads, *inputs[: _N + 2], *sources)
         wanted = (g if need else None for g, need in zip(grads, ctx.needs_input_grad, strict=False))
         return *wanted, *(None,) * (1 + len(ctx.options))
 
@@ -111,9 +123,10 @@ def selective_scan_2d(
     reverse_v: bool = False,
     coupling: str = "full",
     n_variates: Tensor | None = None,
+    return_state: bool = True,
     checkpoint_interval: int | None = None,
     backend: str = "auto",
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     r"""Two-dimensional selective state space scan over time and variates (Chimera).
 
     Every cell (v, t) of every channel d holds two states of N numbers; h1 moves along time, h2 along variates, and each
@@ -159,6 +172,8 @@ def selective_scan_2d(
         m[t] the mean of h1[.,t], which does not depend on the order of the variates (not with ``reverse_v``).
     n_variates : Tensor of int64, shape (B,), optional
         Only for ``"pooled"``: variates from this one on are padding and left out of the mean; default V.
+    return_state : bool, default=True
+        False where the last states are not needed: they are then not made.
     checkpoint_interval : int, optional
         Steps between the column states kept for the backward pass, which recomputes those in between.  Larger: less
         kept between the passes, more working memory in the backward; T keeps the first column only.  Results are
@@ -170,8 +185,9 @@ def selective_scan_2d(
     -------
     y : Tensor, shape (B, T, V, D)
         Output in the dtype of ``x``.
-    state : pair of Tensor, shape (B, V, D, N)
+    state : pair of Tensor, shape (B, V, D, N), or None
         States h1, h2 of the last column: passing them on continues the sequence, step by step (T = 1) or in chunks.
+        None with ``return_state=False``.
 
     Raises
     ------
@@ -218,31 +234,44 @@ def selective_scan_2d(
             "gates='literal' is unstable for small step sizes: four gates near 1 grow exponentially; use gates='zoh'",
             stacklevel=2,
         )
-    optional = _fill_in(x, D, state, sizes, dtype)
+    optional = _optional_tensors(x, D, state, sizes, dtype)
     tensors = per_cell | parameters | optional
     if dtype != x.dtype:  # half precision is widened; beside it parameters and states may be float32 already
         tensors = {name: t.to(dtype) if t.dtype == x.dtype else t for name, t in tensors.items()}
     check_tensors(_NAME, **tensors)
     for name in parameters:
         tensors[name] = tensors[name].expand(sizes[3], sizes[4])
+    tensors |= {name: tensors.get(name) for name in ("h1", "h2")}
     counts = _counts(n_variates, coupling, sizes, x.device)
     if chosen == "reference":
-        y, h1, h2 = selective_scan_2d_ref(*tensors.values(), counts, options)
+        y, h1, h2 = _reference(*tensors.values(), counts, options)
     else:
-        y, h1, h2 = _dispatch(tuple(tensors.values()), counts, options, checkpoint_interval, sizes)
-    return y.to(x.dtype), (h1, h2)
+        interval = _interval(checkpoint_interval, sizes)
+        y, h1, h2, _ = _apply(*tensors.values(), counts, *options, interval, return_state)
+    return y.to(x.dtype), (h1, h2) if return_state else None
 
 
-def _dispatch(tensors, counts, options, checkpoint_interval, sizes):
+def _apply(*args):
+    if torch.is_grad_enabled():
+        return _Scan.apply(*args)
+    *args, _, with_state = args
+    return torch.ops.tsmodels.selective_scan_2d(*args, 0, with_state)
+
+
+def _reference(*args):
+    *tensors, h1, h2, counts, options = args
+    x, alpha1 = tensors[0], tensors[7]
+    zeros = x.new_zeros((x.shape[0], *x.shape[2:], alpha1.shape[1]))
+    return selective_scan_2d_ref(*tensors, zeros if h1 is None else h1, zeros if h2 is None else h2, counts, options)
+
+
+def _interval(asked: int | None, sizes) -> int:
     _, T, V, _, N = sizes
-    if not torch.is_grad_enabled():
-        return torch.ops.tsmodels.selective_scan_2d(*tensors, counts, *options, 0)[:3]
-    interval = checkpoint_interval
-    if interval is None:
-        interval = cpu_call.default_interval(T, V, N)
-    elif interval < 1:
-        raise ValueError(f"{_NAME}: checkpoint_interval must be at least 1, got {interval}")
-    return _Scan.apply(*tensors, counts, *options, interval)[:3]
+    if asked is None:
+        return cpu_call.default_interval(T, V, N)
+    if asked < 1:
+        raise ValueError(f"{_NAME}: checkpoint_interval must be at least 1, got {asked}")
+    return asked
 
 
 def _check_shapes(per_cell, parameters) -> tuple[int, int, int, int, int]:
@@ -265,14 +294,14 @@ def _check_shapes(per_cell, parameters) -> tuple[int, int, int, int, int]:
     return B, T, V, D, N
 
 
-def _fill_in(x, D, state, sizes, dtype) -> dict[str, Tensor]:
+def _optional_tensors(x, D, state, sizes, dtype) -> dict[str, Tensor]:
+    """``D``, zeros where it is missing, and the first states where they are given."""
     B, _, V, n_channels, N = sizes
     if D is None:
         D = x.new_zeros(n_channels, dtype=dtype)
     check_shape(_NAME, "D", D, (n_channels,), "(D,)")
     if state is None:
-        zeros = x.new_zeros((B, V, n_channels, N), dtype=dtype)
-        state = (zeros, zeros)
+        return {"D": D}
     for name, h in zip(("h1", "h2"), state, strict=True):
         check_shape(_NAME, f"state {name}", h, (B, V, n_channels, N), "(B, V, D, N)")
     return {"D": D, "h1": state[0], "h2": state[1]}
