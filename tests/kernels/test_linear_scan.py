@@ -29,7 +29,9 @@ def tensors(B, T, *S, dtype=torch.float64, gate=None, requires_grad=False, seed=
 )
 def test_equals_definition(shape, dtype, reverse):
     a, b, state = tensors(*shape, dtype=dtype, requires_grad=True)
-    exact = [t.detach().to(torch.complex128 if dtype.is_complex else torch.float64).requires_grad_() for t in (a, b, state)]
+    exact = [
+        t.detach().to(torch.complex128 if dtype.is_complex else torch.float64).requires_grad_() for t in (a, b, state)
+    ]
     actual = linear_scan(a, b, state=state, reverse=reverse)
     expected = linear_scan(exact[0], exact[1], state=exact[2], reverse=reverse, backend="reference")
     for got, want in zip(actual, expected, strict=True):

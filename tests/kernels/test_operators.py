@@ -47,7 +47,9 @@ def test_every_exported_operator_is_called_here():
     assert {name.removesuffix("_backward") for name in raw_arguments()} == exported
 
 
-@pytest.mark.parametrize("name", ["linear_scan", "linear_scan_backward", "selective_scan_2d", "selective_scan_2d_backward"])
+@pytest.mark.parametrize(
+    "name", ["linear_scan", "linear_scan_backward", "selective_scan_2d", "selective_scan_2d_backward"]
+)
 def test_opcheck(name):
     outcome = torch.library.opcheck(getattr(torch.ops.tsmodels, name).default, raw_arguments()[name])
     assert set(outcome.values()) == {"SUCCESS"}

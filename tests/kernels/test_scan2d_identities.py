@@ -217,7 +217,9 @@ def test_mamba2d_is_a_fornasini_marchesini_recurrence(border):
     aL, aT = uniform(0.2, 0.9, B, T, V, N), uniform(0.2, 0.9, B, T, V, N, seed=1)
     bL, bT = uniform(-1, 1, B, T, V, N, seed=2), uniform(-1, 1, B, T, V, N, seed=3)
     left, top = torch.full((T, V), 0.5, dtype=F64), torch.full((T, V), 0.5, dtype=F64)
-    if border == "as released":  # the borders are not halved: (1, 0) in the first row and the origin, (0, 1) in the column
+    if (
+        border == "as released"
+    ):  # the borders are not halved: (1, 0) in the first row and the origin, (0, 1) in the column
         left[0, :], top[0, :] = 0.0, 1.0
         left[:, 0], top[:, 0] = 1.0, 0.0
     wl, wt = left[None, :, :, None], top[None, :, :, None]
@@ -240,7 +242,8 @@ def test_two_dimensional_ssm_with_halved_sigmoid_gates():
             for v in range(V):
                 if (t, v) != (0, 0):
                     paths[t, v] = sum(
-                        (m @ paths[p] for m, p in ((step_t, (t - 1, v)), (step_v, (t, v - 1))) if p in paths), np.zeros(2)
+                        (m @ paths[p] for m, p in ((step_t, (t - 1, v)), (step_v, (t, v - 1))) if p in paths),
+                        np.zeros(2),
                     )
                 transition[t, v, :, n] = paths[t, v]
     for i in range(2):
@@ -351,7 +354,8 @@ def path_weights(a1, a4, cross, size):
     for i in range(size):
         for j in range(size):
             w[i, j] = sum(
-                math.comb(i, k) * math.comb(j, k) * cross**k * a1 ** (i - k) * a4 ** (j - k) for k in range(min(i, j) + 1)
+                math.comb(i, k) * math.comb(j, k) * cross**k * a1 ** (i - k) * a4 ** (j - k)
+                for k in range(min(i, j) + 1)
             )
     return w
 

@@ -22,7 +22,9 @@ SIZES = [
     (1, 17, 33, 16, 4),
     (3, 96, 7, 1, 1),
 ]
-COUPLINGS = [(c, r) for c in ("full", "t2v", "v2t", "none", "pooled") for r in (False, True) if not (r and c == "pooled")]
+COUPLINGS = [
+    (c, r) for c in ("full", "t2v", "v2t", "none", "pooled") for r in (False, True) if not (r and c == "pooled")
+]
 DTYPES = (torch.float64, torch.float32)
 
 
@@ -201,7 +203,12 @@ def test_bitwise_equal_for_any_number_of_threads_and_runs(dtype):
 
 def test_channels_do_not_depend_on_padding_to_whole_vectors():
     tensors = arguments(2, 6, 3, 16, 4, dtype=torch.float32)
-    cut = [t[..., :11] for t in tensors[:3]] + tensors[3:7] + [t[:11] for t in tensors[7:12]] + [h[:, :, :11] for h in tensors[12:]]
+    cut = (
+        [t[..., :11] for t in tensors[:3]]
+        + tensors[3:7]
+        + [t[:11] for t in tensors[7:12]]
+        + [h[:, :, :11] for h in tensors[12:]]
+    )
     assert torch.equal(scan(cut)[0], scan(tensors)[0][..., :11])
 
 

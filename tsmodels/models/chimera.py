@@ -19,8 +19,8 @@ from tsmodels.layers import ChimeraBlock, MaskedPooling, PatchEmbedding
 
 from ._config import records_config
 
-# Default patch size and the shortest series that gets it.
-_PATCH_SIZES = ((16, 96), (4, 16), (1, 1))
+# Shortest series, and the patch size and stride it gets by default.
+_PATCHES = ((96, 16, 8), (16, 4, 4), (1, 1, 1))
 
 
 @records_config
@@ -52,7 +52,7 @@ class ChimeraForClassification(nn.Module):
     patch_size : int, optional
         Time steps in a token. Default: 16 for series of 96 steps or more, 4 from 16 steps on, else 1.
     stride : int, optional
-        Time steps between tokens. Default: half of ``patch_size``, at least 1.
+        Time steps between tokens, at most ``patch_size``. Default: 8 for default patches of 16, else ``patch_size``.
     coupling : {"full", "t2v", "v2t", "none"}, default="full"
         Which of the two states feeds the other: both, time to variate, variate to time, neither.
     gates : {"zoh", "half", "literal"}, default="zoh"
@@ -100,11 +100,12 @@ class ChimeraForClassification(nn.Module):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if patch_size is None:
-            patch_size = next(size for size, shortest in _PATCH_SIZES if n_timepoints >= shortest)
+            _, patch_size, usual_stride = next(row for row in _PATCHES if n_timepoints >= row[0])
+            stride = usual_stride if stride is None else stride
         if variate_mixing == "bidir" and n_channels == 1:
             variate_mixing = "scan"
         self.n_channels = n_channels
-        self.embed = PatchEmbedding(d_model, patch_size, max(1, patch_size // 2) if stride is None else stride)
+        self.embed = PatchEmbedding(d_model, patch_size, patch_size if stride is None else stride)
         self.variates = nn.Parameter(0.02 * torch.randn(n_channels, d_model)) if variate_embedding else None
         self.blocks = nn.ModuleList(
             ChimeraBlock(
