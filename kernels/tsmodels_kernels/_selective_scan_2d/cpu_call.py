@@ -12,6 +12,10 @@ from .options import Options
 # A replayed interval of column states should stay in the second-level cache.
 _REPLAY_BYTES = 256 * 1024
 
+# Jobs below this many state elements (about a millisecond) are not worth a hand-over: another library's idle threads may
+# still spin on the other cores, and the worker would be waited for.
+_GRAIN_ELEMENTS = 1 << 20
+
 
 def n_lanes(dtype: torch.dtype) -> int:
     """Channels in one block."""
@@ -42,6 +46,7 @@ class _Layout:
         self.padding = self.n_blocks * self.L - self.D
         self.n_jobs = self.B * self.n_blocks
         self.sizes = (self.T, self.V, self.D + self.padding, N)
+        self.grain = max(1, _GRAIN_ELEMENTS // max(1, self.T * self.V * N * self.L))
 
     def flat(self, tensor: Tensor) -> np.ndarray:
         """(..., D) -> one dimension, channels padded by zeros."""
@@ -129,7 +134,8 @@ def forward(
     y = np.empty(x[..., 0].numel() * layout.sizes[2], states.dtype)
     parameters = layout.parameters(alpha1, rho2, rho3, alpha4, options)
     common = layout.common(parameters, n_variates, options, interval)
-    _pool.run(kernel, layout.n_jobs, layout.data(x, *inputs, skip), *common, states, y, checkpoints)
+    data = layout.data(x, *inputs, skip)
+    _pool.run(kernel, layout.n_jobs, data, *common, states, y, checkpoints, grain=layout.grain)
     last = layout.unpacked_states(states) if with_state else (x.new_empty(0), x.new_empty(0))
     return layout.unpadded(y), *last, torch.from_numpy(checkpoints)
 
@@ -165,6 +171,7 @@ def backward(
     parameters = layout.parameters(alpha1, rho2, rho3, alpha4, options)
     common = layout.common(parameters, n_variates, options, interval)
     data = layout.data(x, dt1, dt2, B1, B2, C1, C2, skip)
+    outputs = (carries, grads, grad_rows, grad_skip)
     _pool.run(
         kernel,
         layout.n_jobs,
@@ -172,10 +179,8 @@ def backward(
         layout.flat(grad_y),
         *common,
         checkpoints.numpy(),
-        carries,
-        grads,
-        grad_rows,
-        grad_skip,
+        *outputs,
+        grain=layout.grain,
     )
     # Jobs wrote slots of their own; NumPy adds them up in one fixed order, whatever the number of threads.
     by_cell = [layout.unpadded(g) for g in grads[:3]]
