@@ -1,8 +1,8 @@
 """The two-axis scan against an eager torch loop over columns, in one run.
 
 ``python -m tests.benchmarks.bench_selective_scan_2d [--threads 1 2] [--repeats 7]`` prints a Markdown table.  Both
-contenders are checked against the float64 definition first, run interleaved, and are timed by the wall clock; the ratio is
-between their medians.
+contenders are checked against the float64 definition first, run interleaved, and are timed by the wall clock; the ratio
+is between their medians.
 """
 
 import argparse

@@ -55,7 +55,7 @@ def test_gradients_with_every_broadcast(gate, dtype, reverse):
 
     assert gradcheck(function, inputs, check_forward_ad=True, check_batched_grad=True)
     for output in (0, 1):
-        assert gradcheck(lambda *t: function(*t)[output], inputs)
+        assert gradcheck(lambda *t, output=output: function(*t)[output], inputs)
 
 
 @pytest.mark.parametrize(("gate", "reverse"), list(itertools.product([(2, 5, 3), (3,), (5, 1)], [False, True])))

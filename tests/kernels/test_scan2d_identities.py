@@ -1,4 +1,4 @@
-"""Schedules, special cases, closed forms and stability of the two-axis recurrence, on the definition and the operator."""
+"""Schedules, special cases, closed forms and stability of the two-axis recurrence."""
 
 import math
 
@@ -283,7 +283,7 @@ def test_s4nd_separable_kernel_diagonal():
 
 
 def test_plstm_propagation_keeps_mass():
-    """Gates of the source cell, a1 = a2 = alpha, a3 = a4 = 1 - alpha: an impulse spreads over each anti-diagonal, sum 1."""
+    """Gates of the source cell, a1 = a2 = alpha, a3 = a4 = 1 - alpha: each anti-diagonal holds the whole impulse."""
     side = 6
     alpha = uniform(0, 1, 1, side, side, 1)
     h = torch.zeros(side, side, 2, dtype=F64)

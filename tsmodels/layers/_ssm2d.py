@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsmodels_kernels import selective_scan_2d
+from tsmodels_kernels._selective_scan_2d.options import Options
 
 from ._conv import CausalDepthwiseConv
 from ._discretize import log_uniform_step_bias
@@ -56,6 +57,7 @@ class Chimera2D(nn.Module):
     ):
         super().__init__()
         self.options = {"gates": gates, "input_rule": input_rule, "coupling": coupling, "reverse_v": reverse_v}
+        Options(**self.options).check()
         self.d_state, self.rank = d_state, math.ceil(d_model / 16)
         self.from_input = nn.Linear(d_model, 4 * d_state + 2 * self.rank, bias=False)
         self.to_step1 = nn.Linear(self.rank, d_model, bias=False)

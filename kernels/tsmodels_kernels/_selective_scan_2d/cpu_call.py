@@ -12,8 +12,8 @@ from .options import Options
 # A replayed interval of column states should stay in the second-level cache.
 _REPLAY_BYTES = 256 * 1024
 
-# Jobs below this many state elements (about a millisecond) are not worth a hand-over: another library's idle threads may
-# still spin on the other cores, and the worker would be waited for.
+# Jobs below this many state elements (about a millisecond) are not worth a hand-over: another library's idle threads
+# may still spin on the other cores, and the worker would be waited for.
 _GRAIN_ELEMENTS = 1 << 20
 
 
@@ -121,7 +121,7 @@ def forward(
     interval: int,
     with_state: bool,
 ) -> tuple[Tensor, ...]:
-    """``y``, the last ``h1, h2`` (empty without ``with_state``), and column states every ``interval`` steps (0: none)."""
+    """``y``, the last ``h1, h2`` (empty without ``with_state``), column states every ``interval`` steps (0: none)."""
     x, *inputs, alpha1, rho2, rho3, alpha4, skip = tensors
     checkpoints = np.empty(checkpoint_shape(x, alpha1.shape[1], interval), x.numpy().dtype)
     layout = _Layout(x, alpha1.shape[1])
