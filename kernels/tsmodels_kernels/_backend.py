@@ -1,6 +1,8 @@
 """Which code runs an operator, the torch library they are registered in, and checks that all operators share."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +67,7 @@ def choose(op: str, tensor: Tensor, backend: str) -> str:
     return chosen
 
 
-def check_tensors(op: str, *, allow_complex: bool = False, **tensors: Tensor) -> None:
+def check_tensors(op: str, tensors: Mapping[str, Any], *, allow_complex: bool = False) -> None:
     """Raise TypeError unless all are floating-point tensors of one dtype on one device."""
     allowed = _FLOATING + (_COMPLEX if allow_complex else ())
     for name, tensor in tensors.items():

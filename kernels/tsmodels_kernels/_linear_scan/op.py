@@ -153,7 +153,8 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_h, grad_state):
         need_a = ctx.needs_input_grad[0]
-        grad_a, *others = _gradients(*ctx.saved_tensors, grad_h, grad_state, ctx.reverse, need_a)
+        a, h, state = ctx.saved_tensors
+        grad_a, *others = _gradients(a, h, state, grad_h, grad_state, ctx.reverse, need_a)
         return grad_a if need_a else None, *others, None
 
 
@@ -170,7 +171,9 @@ class _ScanTransforms(torch.autograd.Function):
         ctx.save_for_backward(a, output[0], state)
         ctx.save_for_forward(a, output[0], state)
 
-    backward = _Scan.backward
+    @staticmethod
+    def backward(ctx, *grads):
+        return _Scan.backward(ctx, *grads)
 
     @staticmethod
     def jvp(ctx, da, db, dstate, _):
@@ -179,7 +182,8 @@ class _ScanTransforms(torch.autograd.Function):
 
     @staticmethod
     def vmap(info, in_dims, a, b, state, reverse):
-        h, last = _apply(*_fold(info, (a, b, state), in_dims[:3]), reverse)
+        a, b, state = _fold(info, (a, b, state), in_dims[:3])
+        h, last = _apply(a, b, state, reverse)
         return (h.unflatten(0, (info.batch_size, -1)), last.unflatten(0, (info.batch_size, -1))), (0, 0)
 
 
@@ -242,13 +246,13 @@ def linear_scan(
     >>> h[0, :, 0]
     tensor([1.0000, 1.5000, 1.7500, 1.8750])
     """
-    check_tensors(_NAME, allow_complex=True, b=b)
+    check_tensors(_NAME, {"b": b}, allow_complex=True)
     if b.ndim < 2:
         raise ValueError(f"{_NAME}: b must have at least 2 axes (B, T, ...), got shape {tuple(b.shape)}")
     if isinstance(a, Tensor) and b.is_complex() and not a.is_complex():
         return _real_gate(a, b, state, reverse, backend)
     dtype = computing_dtype(b.dtype)
-    check_tensors(_NAME, allow_complex=True, b=b, a=a)
+    check_tensors(_NAME, {"b": b, "a": a}, allow_complex=True)
     B, T, *S = b.shape
     gate = _aligned_gate(a.to(dtype), b)
     if state is None:
@@ -256,7 +260,7 @@ def linear_scan(
     check_shape(_NAME, "state", state, (B, *S), "(B, *S)")
     state = state.to(dtype) if state.dtype == b.dtype else state
     terms = b.to(dtype)
-    check_tensors(_NAME, allow_complex=True, b=terms, state=state)
+    check_tensors(_NAME, {"b": terms, "state": state}, allow_complex=True)
     if choose(_NAME, b, backend) == "reference":
         h, last = linear_scan_ref(gate.expand(b.shape), terms, state, reverse)
         return h.to(b.dtype), last
@@ -281,7 +285,7 @@ def _real_gate(a, b, state, reverse, backend) -> tuple[Tensor, Tensor]:
     """A real gate acts on real and imaginary part alike: two more real channels."""
     parts = torch.view_as_real(b.resolve_conj())
     if state is not None:
-        check_tensors(_NAME, allow_complex=True, b=b, state=state)
+        check_tensors(_NAME, {"b": b, "state": state}, allow_complex=True)
         state = torch.view_as_real(state.resolve_conj())
     h, last = linear_scan(a.unsqueeze(-1), parts, state=state, reverse=reverse, backend=backend)
     return torch.view_as_complex(h), torch.view_as_complex(last)

@@ -105,6 +105,7 @@ class _Layout:
         )
 
     def data(self, x, dt1, dt2, B1, B2, C1, C2, skip) -> tuple[np.ndarray, ...]:
+        """The arrays that both kernels read per cell, and the weight of the input in the output."""
         return (
             *(self.flat(t) for t in (x, dt1, dt2)),
             *(t.contiguous().view(-1).numpy() for t in (B1, B2, C1, C2)),
@@ -134,7 +135,8 @@ def forward(
     y = np.empty(x[..., 0].numel() * layout.sizes[2], states.dtype)
     parameters = layout.parameters(alpha1, rho2, rho3, alpha4, options)
     common = layout.common(parameters, n_variates, options, interval)
-    data = layout.data(x, *inputs, skip)
+    dt1, dt2, B1, B2, C1, C2 = inputs
+    data = layout.data(x, dt1, dt2, B1, B2, C1, C2, skip)
     _pool.run(kernel, layout.n_jobs, data, *common, states, y, checkpoints, grain=layout.grain)
     last = layout.unpacked_states(states) if with_state else (x.new_empty(0), x.new_empty(0))
     return layout.unpadded(y), *last, torch.from_numpy(checkpoints)

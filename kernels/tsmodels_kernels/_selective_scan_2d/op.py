@@ -225,7 +225,7 @@ def selective_scan_2d(
     options.check()
     per_cell = {"x": x, "dt1": dt1, "dt2": dt2, "B1": B1, "B2": B2, "C1": C1, "C2": C2}
     parameters = {"alpha1": alpha1, "rho2": rho2, "rho3": rho3, "alpha4": alpha4}
-    check_tensors(_NAME, **per_cell)
+    check_tensors(_NAME, per_cell)
     dtype = computing_dtype(x.dtype)
     sizes = _check_shapes(per_cell, parameters)
     chosen = choose(_NAME, x, backend)
@@ -238,7 +238,7 @@ def selective_scan_2d(
     tensors = per_cell | parameters | optional
     if dtype != x.dtype:  # half precision is widened; beside it parameters and states may be float32 already
         tensors = {name: t.to(dtype) if t.dtype == x.dtype else t for name, t in tensors.items()}
-    check_tensors(_NAME, **tensors)
+    check_tensors(_NAME, tensors)
     for name in parameters:
         tensors[name] = tensors[name].expand(sizes[3], sizes[4])
     tensors |= {name: tensors.get(name) for name in ("h1", "h2")}
@@ -259,10 +259,9 @@ def _apply(*args):
 
 
 def _reference(*args):
-    *tensors, h1, h2, counts, options = args
-    x, alpha1 = tensors[0], tensors[7]
+    x, alpha1 = args[0], args[7]
     zeros = x.new_zeros((x.shape[0], *x.shape[2:], alpha1.shape[1]))
-    return selective_scan_2d_ref(*tensors, zeros if h1 is None else h1, zeros if h2 is None else h2, counts, options)
+    return selective_scan_2d_ref(*(zeros if arg is None else arg for arg in args))
 
 
 def _interval(asked: int | None, sizes) -> int:
