@@ -1,6 +1,7 @@
 """The import arrows of the project, one Lightning root, jit flags in one place: read from the source."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,10 +61,7 @@ def test_imports_follow_the_arrows(path, module):
         root = name.partition(".")[0]
         assert root != "pytorch_lightning", f"{module}: the one Lightning root is lightning.pytorch"
         if here == "tsmodels_kernels" and there is None:
-            assert root in THIRD_PARTY_OF_KERNELS or root in STANDARD_LIBRARY, f"{module} imports {name}"
-
-
-STANDARD_LIBRARY = __import__("sys").stdlib_module_names
+            assert root in THIRD_PARTY_OF_KERNELS or root in sys.stdlib_module_names, f"{module} imports {name}"
 
 
 @pytest.mark.parametrize(("path", "module"), MODULES, ids=[module for _, module in MODULES])

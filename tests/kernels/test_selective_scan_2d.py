@@ -156,11 +156,7 @@ def test_end_padding_equals_removal(options):
     counts = {"n_variates": torch.tensor([3])} if options.get("coupling") == "pooled" else {}
     expected, actual = scan(small, **options), scan(padded, **options, **counts)
     assert_close(actual[0][:, :4, :3], expected[0], 1e-14)
-    assert_close(actual[1][:, :3], expected[1], 1e-14)  # zero steps freeze h1 ...
-    if "coupling" not in options:
-        # ... and h2 is remade in every column: what is frozen is what later columns see through h1
-        y_after = scan(columns(padded, 4, 6, actual[1:]), **options)[0]
-        assert torch.isfinite(y_after).all()
+    assert_close(actual[1][:, :3], expected[1], 1e-14)  # zero steps freeze h1; h2 is made anew in every column
 
 
 @pytest.mark.parametrize("T", [0, 1])
@@ -237,8 +233,7 @@ def test_nan_and_inf_reach_what_depends_on_them_and_nothing_else(name, bad):
     spoilt[index] = tensors[index].clone()
     spoilt[index][0, 2, 1, 2] = bad
     y, expected, clean = scan(spoilt)[0], scan(spoilt, backend="reference")[0], scan(tensors)[0]
-    if bad == bad or not name.startswith("dt"):  # inf * 0 may differ in kind, never in place
-        assert torch.equal(~torch.isfinite(y), ~torch.isfinite(expected))
+    assert torch.equal(torch.isfinite(y), torch.isfinite(expected))
     assert torch.equal(y[1], clean[1])
     assert torch.equal(y[0, :2], clean[0, :2])
     if name in ("x", "dt1", "dt2"):
