@@ -235,7 +235,9 @@ def linear_scan(
     NotImplementedError
         For devices without kernels.
 
-    Notes ----- Differentiable to any order, in forward mode and under ``torch.func`` and ``torch.compile``.  T = 0
+    Notes
+    -----
+    Differentiable to any order, in forward mode and under ``torch.func`` and ``torch.compile``.  T = 0
     returns the state.
 
     Examples

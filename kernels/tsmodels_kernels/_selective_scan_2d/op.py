@@ -203,7 +203,9 @@ def selective_scan_2d(
     UserWarning
         For ``gates="literal"``.
 
-    Notes ----- float32 and float64; float16 and bfloat16 are computed in float32 and return float32 states
+    Notes
+    -----
+    float32 and float64; float16 and bfloat16 are computed in float32 and return float32 states
     (``state``, ``D`` and the (D, N) parameters may be float32 beside half inputs).  float32 gradients are first order
     only: a second derivative or forward-mode differentiation raises.  T = 0 returns the state.  Gates are clamped to
     [2**-126, 2**126].
