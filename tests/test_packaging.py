@@ -53,7 +53,8 @@ def test_imports_without_warning_lightning_or_compiler(package):
 def test_the_public_names_of_tsmodels_resolve():
     import tsmodels
 
-    assert [cls.__name__ for cls in tsmodels.all_estimators("classifier")] == ["ChimeraClassifier"]
+    names = [cls.__name__ for cls in tsmodels.all_estimators("classifier")]
+    assert names == ["ChimeraClassifier", "MambaClassifier", "S4DClassifier"]
     assert all(hasattr(tsmodels, name) for name in tsmodels.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         tsmodels.nothing  # noqa: B018

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import tsmodels
-from tsmodels.benchmark import DEFAULT_DATASETS, DEFAULT_OUTPUT, DEFAULT_SEEDS
+from tsmodels.benchmark import DEFAULT_DATASETS, DEFAULT_MODELS, DEFAULT_OUTPUT, DEFAULT_SEEDS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         nargs="+",
         metavar="NAME",
-        help="classifiers of this package, MiniRocket, 1NN-DTW; a wrong name lists what there is (default: all of this "
-        "package and MiniRocket)",
+        help="classifiers of this package, MiniRocket, 1NN-DTW; a wrong name lists what there is (default: "
+        f"{' '.join(DEFAULT_MODELS)})",
     )
     benchmark.add_argument(
         "--seeds",

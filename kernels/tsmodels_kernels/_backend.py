@@ -50,9 +50,9 @@ def backend_for(tensor: Tensor, backend: str = "auto") -> str:
         raise ValueError(
             f"backend={backend!r} cannot run on a tensor on {tensor.device}; move it or use backend='auto'"
         )
-    if device != "cpu":
+    if device not in ("cpu", "cuda"):
         raise NotImplementedError(
-            f"tsmodels_kernels has no kernels for tensors on {tensor.device} yet; move the tensors to the CPU "
+            f"tsmodels_kernels has no kernels for tensors on {tensor.device}; move the tensors to the CPU "
             "(tensor.cpu()), or pass backend='reference' to run the slow definition on that device"
         )
     return device

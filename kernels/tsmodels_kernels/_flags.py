@@ -15,11 +15,21 @@ from numba import njit
 FASTMATH = {"contract"}
 
 
+_FLAGS: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+# Only kernels are called from Python: the conversion of arguments of the others would be compiled for nothing.
+_INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function(..., lo, hi)``, a loop over the jobs ``lo <= job < hi``, on its first call."""
-    return njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")(function)
+    return njit(cache=True, **_FLAGS)(function)
 
 
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a function that kernels call and that is always inlined: vectors stay in registers across the call."""
-    return njit(nogil=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)(function)
+    return njit(forceinline=True, **_FLAGS, **_INTERNAL)(function)
+
+
+def phase(function: Callable[..., Any]) -> Any:
+    """Compile a long loop that kernels call, by itself: less code, and registers are shared by what needs them."""
+    return njit(**_FLAGS, **_INTERNAL)(function)

@@ -20,6 +20,7 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+from numba.np.arrayobj import populate_array
 
 from ._backend import VECTOR_BYTES
 from ._flags import helper
@@ -116,6 +117,91 @@ def vfull(typing_context, array, value):
         return _splat(builder, vector_type, ctx.cast(builder, args[1], sig.args[1], vector_type.dtype))
 
     return vector_type(array, value), codegen
+
+
+@intrinsic
+def array_at(typing_context, address, like):
+    """The memory at an address as an array of the dtype of ``like``.
+
+    Its length is said to be 0: indices are not checked, and negative ones not taken from the end.  A tensor of any
+    strides costs a call some numbers instead of an array, and one compiled kernel serves them all.
+    """
+    kind = types.Array(like.dtype, 1, "C")
+
+    def codegen(ctx, builder, sig, args):
+        array = ctx.make_array(kind)(ctx, builder)
+        nothing, itemsize = (ir.Constant(ir.IntType(types.intp.bitwidth), k) for k in (0, like.dtype.bitwidth // 8))
+        data = builder.inttoptr(args[0], array.data.type)
+        populate_array(array, data=data, shape=[nothing], strides=[itemsize], itemsize=itemsize, meminfo=None)
+        return array._getvalue()
+
+    return kind(address, like), codegen
+
+
+def _first_lanes(builder, vector_type, count):
+    """A mask of the lanes below ``count``."""
+    integer = ir.IntType(32)
+    counts = ir.VectorType(integer, vector_type.count)
+    undefined = ir.Constant(counts, ir.Undefined)
+    count = builder.insert_element(undefined, builder.trunc(count, integer), ir.Constant(integer, 0))
+    count = builder.shuffle_vector(count, undefined, _lanes_mask([0] * vector_type.count))
+    return builder.icmp_signed("<", ir.Constant(counts, list(range(vector_type.count))), count)
+
+
+def _masked(builder, vector_type, operation, result, arguments):
+    """Call of ``llvm.masked.load`` or ``llvm.masked.store``."""
+    shape = f"v{vector_type.count}f{vector_type.dtype.bitwidth}"
+    kind = ir.FunctionType(result, [a.type for a in arguments])
+    name = f"llvm.masked.{operation}.{shape}.p0"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+@intrinsic
+def vload_part(typing_context, array, index, count):
+    """The first ``count`` lanes of ``vload(array, index)``, and zeros; nothing is read behind them."""
+    vector_type = Vector(array.dtype)
+
+    def codegen(ctx, builder, sig, args):
+        address = _address(ctx, builder, sig, args, vector_type)
+        mask = _first_lanes(builder, vector_type, ctx.cast(builder, args[2], sig.args[2], types.int64))
+        alignment = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+        zeros = ir.Constant(vector_type.llvm, [0.0] * vector_type.count)
+        return _masked(builder, vector_type, "load", vector_type.llvm, [address, alignment, mask, zeros])
+
+    return vector_type(array, index, count), codegen
+
+
+@intrinsic
+def vstore_part(typing_context, array, index, vector, count):
+    """Write the first ``count`` lanes of ``vector`` to ``array[index:index + count]``."""
+
+    def codegen(ctx, builder, sig, args):
+        address = _address(ctx, builder, sig, args, vector)
+        mask = _first_lanes(builder, vector, ctx.cast(builder, args[3], sig.args[3], types.int64))
+        alignment = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+        _masked(builder, vector, "store", ir.VoidType(), [args[2], address, alignment, mask])
+        return ctx.get_dummy_value()
+
+    return types.void(array, index, vector, count), codegen
+
+
+@intrinsic
+def vwithin(typing_context, vector, limit):
+    """Whether no lane is further from zero than ``limit``; false where one is NaN."""
+
+    def codegen(ctx, builder, sig, args):
+        bound = _splat(builder, vector, ctx.cast(builder, args[1], sig.args[1], vector.dtype))
+        inside = builder.fcmp_ordered("<=", _absolute(builder, vector, args[0]), bound)
+        everywhere = ir.IntType(vector.count)
+        return builder.icmp_unsigned("==", builder.bitcast(inside, everywhere), ir.Constant(everywhere, -1))
+
+    return types.boolean(vector, limit), codegen
+
+
+def _absolute(builder, vector_type, value):
+    name = f"llvm.fabs.v{vector_type.count}f{vector_type.dtype.bitwidth}"
+    kind = ir.FunctionType(vector_type.llvm, [vector_type.llvm])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [value])
 
 
 @intrinsic
@@ -261,19 +347,20 @@ def _exp2_fit(degree: int) -> list[float]:
 _EXP2 = {types.float32: _exp2_fit(5), types.float64: _exp2_fit(11)}
 
 
+def _horner(builder, f, value, coefficients):
+    """The polynomial with these coefficients, lowest power first, at ``value`` of vector type ``f``."""
+    name = f"llvm.fmuladd.v{f.count}f{f.dtype.bitwidth}"
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(f.llvm, [f.llvm] * 3), name)
+    *lower, result = (ir.Constant(f.llvm, [c] * f.count) for c in coefficients)
+    for coefficient in reversed(lower):
+        result = builder.call(fma, [result, value, coefficient])
+    return result
+
+
 @intrinsic
 def _exp2_quotient(typing_context, f):
-    """(2**f - 1) / f for |f| <= 1/2, by Horner's rule."""
-
-    def codegen(ctx, builder, sig, args):
-        name = f"llvm.fmuladd.v{f.count}f{f.dtype.bitwidth}"
-        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(f.llvm, [f.llvm] * 3), name)
-        *lower, result = (ir.Constant(f.llvm, [c] * f.count) for c in _EXP2[f.dtype])
-        for coefficient in reversed(lower):
-            result = builder.call(fma, [result, args[0], coefficient])
-        return result
-
-    return f(f), codegen
+    """(2**f - 1) / f for |f| <= 1/2."""
+    return f(f), lambda ctx, builder, sig, args: _horner(builder, f, args[0], _EXP2[f.dtype])
 
 
 @helper

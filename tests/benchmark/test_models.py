@@ -9,12 +9,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import tsmodels
-from tsmodels.benchmark import RequestError, available_models
+from tsmodels.benchmark import DEFAULT_MODELS, RequestError, available_models
 from tsmodels.benchmark.models import (
     class_path,
     configuration_id,
     configured,
-    default_models,
     described,
     has_parameter,
     resolve_models,
@@ -31,8 +30,7 @@ class Anything(BaseEstimator):
 def test_all_our_classifiers_and_the_baselines_are_available():
     ours = [each.__name__ for each in all_estimators("classifier")]
     assert list(available_models()) == [*ours, "MiniRocket", "1NN-DTW"]
-    assert default_models() == [*ours, "MiniRocket"]
-    assert list(resolve_models(None)) == default_models()
+    assert list(resolve_models(None)) == list(DEFAULT_MODELS)
 
 
 def test_every_available_model_can_be_made_described_and_told_apart():

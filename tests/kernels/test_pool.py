@@ -1,41 +1,47 @@
-"""Threads of our own: safe beside other threads, forks and errors."""
+"""Threads of our own: every job once, errors handed on, results that do not depend on the number of threads."""
 
-import multiprocessing
-import os
 import threading
 
 import numpy as np
 import pytest
 import torch
+from scan2d import arguments, scan
 
-from tsmodels_kernels import _pool, linear_scan
+import tsmodels_kernels
+from tsmodels_kernels import _pool, linear_scan, selective_scan
 from tsmodels_kernels._pool import _Pool
+
+
+def _times_run(n_jobs, grain=1):
+    """How often the pool runs each of ``n_jobs``."""
+    counts = np.zeros(n_jobs, int)
+
+    def kernel(lo, hi):
+        counts[lo:hi] += 1
+
+    _pool.run(kernel, n_jobs, grain=grain)
+    return counts
 
 
 def test_every_job_runs_once_for_any_number_of_threads():
     for n_threads in (1, 2, 5):
         torch.set_num_threads(n_threads)
         for n_jobs, grain in ((0, 1), (1, 1), (7, 1), (100, 8), (1000, 3)):
-            counts = np.zeros(n_jobs, int)
-
-            def kernel(lo, hi, counts=counts):
-                counts[lo:hi] += 1
-
-            _pool.run(kernel, n_jobs, grain=grain)
-            assert (counts == 1).all()
+            assert (_times_run(n_jobs, grain) == 1).all()
 
 
-def test_an_error_reaches_the_caller_and_the_pool_still_works():
+@pytest.mark.parametrize("failing", [{0}, {9}, set(range(10))])
+def test_an_error_reaches_the_caller_and_the_pool_still_works(failing):
     torch.set_num_threads(2)
 
     def broken(lo, hi):
-        raise ValueError(f"job {lo}")
+        if failing & set(range(lo, hi)):
+            raise ValueError("job")
 
-    with pytest.raises(ValueError, match="job"):
-        _pool.run(broken, 10)
-    seen = []
-    _pool.run(lambda lo, hi: seen.extend(range(lo, hi)), 10)
-    assert sorted(seen) == list(range(10))
+    for _ in range(3):
+        with pytest.raises(ValueError, match="job"):
+            _pool.run(broken, 10)
+        assert (_times_run(10) == 1).all()
 
 
 def test_a_busy_pool_lets_other_python_threads_run_alone():
@@ -56,42 +62,67 @@ def test_a_busy_pool_lets_other_python_threads_run_alone():
     assert callers == {(threading.current_thread(), 0, 4)}
 
 
-def _scan_sum():
-    # torch's own threads hang in a forked child that inherits a used OpenMP pool: only the scan may use two
-    torch.set_num_threads(1)
-    b = torch.ones(4, 600, 300)
-    a = torch.full_like(b, 0.5)
-    torch.set_num_threads(2)
-    h, _ = linear_scan(a, b)
-    torch.set_num_threads(1)
-    return h.sum().item()
+def _random(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), requires_grad=True)
 
 
-def test_several_python_threads_get_the_serial_result():
-    expected, results = _scan_sum(), []
-    threads = [threading.Thread(target=lambda: results.append(_scan_sum())) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert results == [expected] * 3
+def _linear():
+    leaves = [_random(3, 50, 200).detach().sigmoid().requires_grad_(), _random(3, 50, 200), _random(3, 200)]
+    return lambda: linear_scan(leaves[0], leaves[1], state=leaves[2]), leaves
 
 
-def _report_scan_sum(sink):
-    sink.put(_scan_sum())
+def _linear_with_contiguous_time():
+    leaves = [_random(3, 200, 50).detach().sigmoid().requires_grad_(), _random(3, 200, 50), _random(3, 200)]
+    return lambda: linear_scan(leaves[0].transpose(1, 2), leaves[1].transpose(1, 2), state=leaves[2]), leaves
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_child_processes_after_the_parent_used_the_pool(method):
-    if method == "fork" and not hasattr(os, "fork"):
-        pytest.skip("no fork on this platform")
-    expected = _scan_sum()
-    context = multiprocessing.get_context(method)
-    sink = context.Queue()
-    child = context.Process(target=_report_scan_sum, args=(sink,))
-    child.start()
-    result = sink.get(timeout=120)
-    child.join(120)
-    assert result == expected
-    assert child.exitcode == 0
+def _selective():
+    x, dt, z = (_random(3, 70, 80) for _ in range(3))
+    A = (-_random(80, 5).detach().exp()).requires_grad_()
+    B, C, D, bias, state = _random(3, 70, 5), _random(3, 70, 5), _random(80), _random(80), _random(3, 80, 5)
+    leaves = [x, dt, A, B, C, D, z, bias, state]
+    return lambda: selective_scan(x, dt, A, B, C, D, z=z, dt_bias=bias, dt_softplus=True, state=state), leaves
+
+
+def _two_axes():
+    leaves = arguments(3, 9, 3, 50, 4, dtype=torch.float32, requires_grad=True)
+    return lambda: scan(leaves), leaves
+
+
+PROBLEMS = {
+    "linear_scan": _linear,
+    "linear_scan, time contiguous": _linear_with_contiguous_time,
+    "selective_scan": _selective,
+    "selective_scan_2d": _two_axes,
+}
+
+
+def test_every_exported_operator_is_run_here():
+    assert {name.partition(",")[0] for name in PROBLEMS} == set(tsmodels_kernels.__all__) - {"backend_for"}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_bitwise_the_same_for_any_number_of_threads(name, monkeypatch):
+    share, portions = _pool.run, []
+
+    def run(kernel, n_jobs, *args, grain=1):
+        """Small problems are shared too, and portions counted."""
+
+        def counted(*args):
+            portions.append(args[-2:])
+            kernel(*args)
+
+        share(counted, n_jobs, *args, grain=1)
+
+    monkeypatch.setattr(_pool, "run", run)
+    call, leaves = PROBLEMS[name]()
+    found = []
+    for n_threads in (1, 2, 4, 7):
+        torch.set_num_threads(n_threads)
+        portions.clear()
+        out = call()
+        assert len(portions) >= min(2, n_threads)  # shared indeed
+        grads = torch.autograd.grad(out, leaves, [torch.ones_like(o) for o in out])
+        found.append([*out, *grads])
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from tsmodels.layers import CausalDepthwiseConv, MaskedPooling, PatchEmbedding, inverse_softplus, log_uniform_step_bias
+from tsmodels.layers import (
+    AttentionPooling,
+    CausalDepthwiseConv,
+    MaskedPooling,
+    PatchEmbedding,
+    inverse_softplus,
+    log_uniform_step_bias,
+)
 
 
 def test_inverse_softplus_inverts_over_many_magnitudes():
@@ -74,3 +81,41 @@ def test_pooling(over_time, over_variates):
         parts = {"mean": [rows.mean(0)], "last": [rows[-1]], "both": [rows.mean(0), rows[-1]]}[over_time]
         torch.testing.assert_close(got[i], torch.cat(parts))
     torch.testing.assert_close(pool(x)[0], got[0])
+
+
+def test_joint_patches_equal_one_linear_map_of_all_variates():
+    torch.manual_seed(0)
+    embed = PatchEmbedding(6, 4, 2, n_joint=3).double()
+    x, missing = torch.randn(2, 9, 3).double(), torch.zeros(2, 9, 3).double()
+    missing[0, 5, 2] = 1
+    tokens = embed(x, missing)
+    assert tokens.shape == (2, 4, 6)
+    padded, absent = (torch.cat([t, torch.zeros(2, 1, 3).double()], 1) for t in (x, missing))
+    for j in range(4):
+        values, gaps = (t[:, 2 * j : 2 * j + 4].transpose(1, 2).flatten(1) for t in (padded, absent))
+        torch.testing.assert_close(tokens[:, j], embed.values(values) + embed.missing(gaps))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_attention_pooling(shared):
+    torch.manual_seed(0)
+    x, n_valid = torch.randn(2, 5, 6).double(), torch.tensor([5, 2])
+    pool = AttentionPooling(6, n_heads=3, shared=shared).double()
+    torch.testing.assert_close(pool(x), x.mean(1), rtol=0, atol=0.2)  # near the mean at the start
+    pool.score.weight.data.normal_()
+    x[1, 2:] = float("nan")  # what stands behind the end is not read
+    got = pool(x, n_valid)
+    for i, n in enumerate(n_valid.tolist()):
+        rows = x[i, :n]
+        scores = rows @ pool.score.weight.T
+        scores = scores.max(1, keepdim=True).values.expand(-1, 3) if shared else scores
+        weights = scores.exp() / scores.exp().sum(0)
+        expected = [(weights[:, head, None] * rows[:, 2 * head : 2 * head + 2]).sum(0) for head in range(3)]
+        torch.testing.assert_close(got[i], torch.cat(expected))
+    torch.testing.assert_close(pool(x[:1]), got[:1])
+
+
+def test_heads_divide_the_width_only_where_they_share_it_out():
+    with pytest.raises(ValueError, match="divisible by 4 heads, got 6"):
+        AttentionPooling(6)
+    assert AttentionPooling(6, shared=True)(torch.ones(1, 2, 6)).shape == (1, 6)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_DATASETS",
+    "DEFAULT_MODELS",
     "DEFAULT_OUTPUT",
     "DEFAULT_SEEDS",
     "BenchmarkError",
@@ -30,6 +31,8 @@ __all__ = [
 
 # sktime brings these along: the default run downloads nothing
 DEFAULT_DATASETS = ("BasicMotions", "JapaneseVowels", "ItalyPowerDemand", "ArrowHead")
+# The first model of this package and the strong baseline: minutes; all models would take an hour
+DEFAULT_MODELS = ("ChimeraClassifier", "MiniRocket")
 DEFAULT_SEEDS = (0, 1, 2)
 DEFAULT_OUTPUT = "tsmodels-results"
 

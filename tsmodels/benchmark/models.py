@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import tsmodels
+from tsmodels.benchmark import DEFAULT_MODELS
 from tsmodels.benchmark._errors import RequestError
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "class_path",
     "configuration_id",
     "configured",
-    "default_models",
     "described",
     "has_parameter",
     "resolve_models",
@@ -43,11 +43,6 @@ def available_models() -> dict[str, Callable[[], Any]]:
     return {**ours, "MiniRocket": baselines.minirocket, "1NN-DTW": baselines.one_nn_dtw}
 
 
-def default_models() -> list[str]:
-    """Return the names of all models but the nearest neighbour: of the baselines, the strong one."""
-    return [name for name in available_models() if name != "1NN-DTW"]
-
-
 def resolve_models(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str, Any]:
     """Return unfitted estimators by name.
 
@@ -55,7 +50,7 @@ def resolve_models(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str
     ----------
     models : iterable of str, mapping of str to estimator, or None
         Names out of :func:`available_models`; or names of your own with the estimator each stands for; or None for
-        :func:`default_models`.
+        :data:`tsmodels.benchmark.DEFAULT_MODELS`.
 
     Raises
     ------
@@ -72,7 +67,7 @@ def resolve_models(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str
                 raise RequestError(f"models[{name!r}] must be an unfitted classifier, got {estimator!r}.")
     else:
         known = available_models()
-        names = default_models() if models is None else list(dict.fromkeys(models))
+        names = DEFAULT_MODELS if models is None else list(dict.fromkeys(models))
         for name in names:
             if name not in known:
                 raise RequestError(f"there is no model {name!r}. Available: {', '.join(known)}.")

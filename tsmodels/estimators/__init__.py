@@ -7,13 +7,22 @@ if TYPE_CHECKING:
     from tsmodels.estimators._base import NetClassifier
     from tsmodels.estimators._factory import classifier
     from tsmodels.estimators._registry import all_estimators
-    from tsmodels.estimators.classifiers import ChimeraClassifier
+    from tsmodels.estimators.classifiers import ChimeraClassifier, MambaClassifier, S4DClassifier
 
-__all__ = ["ChimeraClassifier", "NetClassifier", "all_estimators", "classifier"]
+__all__ = [
+    "ChimeraClassifier",
+    "MambaClassifier",
+    "NetClassifier",
+    "S4DClassifier",
+    "all_estimators",
+    "classifier",
+]
 
 _MODULE_OF = {
     "ChimeraClassifier": "classifiers",
+    "MambaClassifier": "classifiers",
     "NetClassifier": "_base",
+    "S4DClassifier": "classifiers",
     "all_estimators": "_registry",
     "classifier": "_factory",
 }

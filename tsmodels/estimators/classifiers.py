@@ -1,16 +1,46 @@
 """The classifiers: one line each."""
 
+from typing import Any
+
 from tsmodels.estimators._factory import classifier
 from tsmodels.models.chimera import ChimeraForClassification
+from tsmodels.models.mamba import MambaForClassification
+from tsmodels.models.s4d import S4DForClassification
 
-__all__ = ["ChimeraClassifier"]
+__all__ = ["ChimeraClassifier", "MambaClassifier", "S4DClassifier"]
+
+# The scans' CUDA kernels have not been run on a GPU yet: accelerator="auto" would move a network there unasked.
+_TRAINING: dict[str, Any] = {
+    "max_epochs": 20,
+    "batch_size": 16,
+    "lr": 3e-3,
+    "gradient_clip_val": 1.0,
+    "accelerator": "cpu",
+}
 
 ChimeraClassifier = classifier(
     ChimeraForClassification,
-    # The scan has no CUDA kernel yet: "auto" would move the network to a GPU and fail there.
-    defaults={"max_epochs": 20, "batch_size": 16, "lr": 3e-3, "gradient_clip_val": 1.0, "accelerator": "cpu"},
+    defaults=_TRAINING,
     test_params=[
         {"d_model": 4, "d_state": 2, "n_layers": 1},
         {"d_model": 4, "d_state": 2, "n_layers": 1, "patch_size": 2, "coupling": "t2v", "dropout": 0.0},
+    ],
+)
+
+MambaClassifier = classifier(
+    MambaForClassification,
+    defaults=_TRAINING | {"max_epochs": 60},
+    test_params=[
+        {"d_model": 4, "d_state": 2, "n_layers": 1},
+        {"d_model": 4, "d_state": 2, "n_layers": 1, "bidirectional": True, "pooling": "adaptive", "dropout": 0.0},
+    ],
+)
+
+S4DClassifier = classifier(
+    S4DForClassification,
+    defaults=_TRAINING | {"max_epochs": 60},
+    test_params=[
+        {"d_model": 4, "d_state": 2, "n_layers": 1},
+        {"d_model": 4, "d_state": 4, "n_layers": 1, "bidirectional": True, "init": "lin", "dropout": 0.0},
     ],
 )

@@ -2,17 +2,27 @@
 
 from ._conv import CausalDepthwiseConv
 from ._discretize import inverse_softplus, log_uniform_step_bias
-from ._heads import MaskedPooling
+from ._heads import AttentionPooling, MaskedPooling
+from ._hippo import diagonal_eigenvalues
 from ._patch import PatchEmbedding
+from ._s4d import S4D, S4DBlock
+from ._ssm import MambaBlock, MambaMixer, MambaState
 from ._ssm2d import BiChimera2D, Chimera2D, ChimeraBlock
 
 __all__ = [
+    "S4D",
+    "AttentionPooling",
     "BiChimera2D",
     "CausalDepthwiseConv",
     "Chimera2D",
     "ChimeraBlock",
+    "MambaBlock",
+    "MambaMixer",
+    "MambaState",
     "MaskedPooling",
     "PatchEmbedding",
+    "S4DBlock",
+    "diagonal_eigenvalues",
     "inverse_softplus",
     "log_uniform_step_bias",
 ]

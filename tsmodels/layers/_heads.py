@@ -11,6 +11,7 @@ class MaskedPooling(nn.Module):
     """Over time the mean or the last of the valid tokens, or both; over variates all side by side, or their mean.
 
     Shapes: x (batch, token, variate, channel), n_valid (batch,) or None -> (batch, ``n_parts(variates)`` * channel).
+    Tokens of one sequence, x (batch, token, channel), are one variate when variates are put side by side.
 
     Parameters
     ----------
@@ -53,3 +54,47 @@ class MaskedPooling(nn.Module):
         valid = torch.arange(x.shape[1], device=x.device) < n_valid[:, None]
         # where, not a product: whatever stands behind the end, even NaN, is left out
         return torch.where(valid[..., None], x, 0).sum(1) / n_valid[:, None].to(x.dtype)
+
+
+class AttentionPooling(nn.Module):
+    """Weighted means over the valid tokens, with weights made from the tokens themselves.
+
+    Head k scores every token by s_k[t] = q_k . x[t].  Each head averages its own group of channels with the weights
+    softmax_t(s_k); or, if ``shared``, all channels are averaged with softmax_t(max_k s_k): several patterns can make a
+    step count (the adaptive pooling of MambaSL, ICLR 2026).  The scores start near 0, so the pooling near the mean.
+
+    Shapes: x (batch, token, channel), n_valid (batch,) or None -> (batch, channel).
+
+    Parameters
+    ----------
+    n_channels : int
+        Width of a token.
+    n_heads : int, default=4
+        Number of scores; unless ``shared`` it must divide ``n_channels``.
+    shared : bool, default=False
+        Whether all channels get the same weights.
+
+    Raises
+    ------
+    ValueError
+        If the heads do not divide the channels.
+    """
+
+    def __init__(self, n_channels: int, n_heads: int = 4, *, shared: bool = False):
+        super().__init__()
+        if not shared and n_channels % n_heads:
+            raise ValueError(f"attention pooling needs a width divisible by {n_heads} heads, got {n_channels}")
+        self.shared = shared
+        self.score = nn.Linear(n_channels, n_heads, bias=False)
+        nn.init.normal_(self.score.weight, std=0.02)  # not 0: under the maximum, equal heads would stay equal
+
+    def forward(self, x: Tensor, n_valid: Tensor | None = None) -> Tensor:
+        scores = self.score(x)
+        if self.shared:
+            scores = scores.amax(-1, keepdim=True)
+        if n_valid is not None:
+            valid = (torch.arange(x.shape[1], device=x.device) < n_valid[:, None])[..., None]
+            # x as well: 0 times a NaN behind the end would be NaN
+            scores, x = torch.where(valid, scores, -torch.inf), torch.where(valid, x, 0)
+        groups = x.unflatten(2, (scores.shape[2], -1))
+        return torch.einsum("btk,btkc->bkc", scores.softmax(1), groups).flatten(1)

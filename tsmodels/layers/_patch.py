@@ -5,13 +5,14 @@ from torch import Tensor, nn
 
 
 class PatchEmbedding(nn.Module):
-    """Linear embedding of patches of each variate by itself, with the same weights for all variates.
+    """Linear embedding of patches: of each variate by itself, with the same weights for all, or of all jointly.
 
     Token j of a variate is ``bias + W x[j s : j s + p] + W' missing[j s : j s + p]`` with patch size p and stride s;
     steps behind the end of a series count as zeros.  A series of length l has ``1 + ceil((l - p) / s)`` tokens, at
     least one, and they do not depend on how far the batch is padded.
 
-    Shapes: x (batch, time, variate), missing like x or None -> (batch, token, variate, d_model).
+    Shapes: x (batch, time, variate), missing like x or None -> (batch, token, variate, d_model); with ``n_joint``
+    (batch, token, d_model).
 
     Parameters
     ----------
@@ -21,6 +22,8 @@ class PatchEmbedding(nn.Module):
         Steps p in a patch; 1 embeds every step.
     stride : int, default=1
         Steps s between the starts of patches, at most ``patch_size``.
+    n_joint : int, optional
+        Number of variates, if one token is to be made of the patches of all of them. Default: a token per variate.
 
     Raises
     ------
@@ -28,13 +31,14 @@ class PatchEmbedding(nn.Module):
         Unless 1 <= stride <= patch_size.
     """
 
-    def __init__(self, d_model: int, patch_size: int = 1, stride: int = 1):
+    def __init__(self, d_model: int, patch_size: int = 1, stride: int = 1, *, n_joint: int | None = None):
         super().__init__()
         if not 1 <= stride <= patch_size:
             raise ValueError(f"need 1 <= stride <= patch_size, got stride={stride}, patch_size={patch_size}")
-        self.patch_size, self.stride = patch_size, stride
-        self.values = nn.Linear(patch_size, d_model)
-        self.missing = nn.Linear(patch_size, d_model, bias=False)
+        self.patch_size, self.stride, self.joint = patch_size, stride, n_joint is not None
+        n_inputs = patch_size * (n_joint or 1)
+        self.values = nn.Linear(n_inputs, d_model)
+        self.missing = nn.Linear(n_inputs, d_model, bias=False)
 
     def n_tokens(self, lengths: Tensor) -> Tensor:
         """Number of tokens of series of these lengths."""
@@ -48,4 +52,5 @@ class PatchEmbedding(nn.Module):
         n_tokens = int(self.n_tokens(torch.tensor(x.shape[1])))
         behind = (n_tokens - 1) * self.stride + self.patch_size - x.shape[1]
         padded = nn.functional.pad(x, (0, 0, 0, behind))
-        return padded.unfold(1, self.patch_size, self.stride)  # (batch, token, variate, patch)
+        patches = padded.unfold(1, self.patch_size, self.stride)  # (batch, token, variate, patch)
+        return patches.flatten(2) if self.joint else patches

@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .chimera import ChimeraForClassification
+    from .mamba import MambaForClassification
+    from .s4d import S4DForClassification
 
-__all__ = ["ChimeraForClassification"]
+__all__ = ["ChimeraForClassification", "MambaForClassification", "S4DForClassification"]
 
-_MODULES = {"ChimeraForClassification": "chimera"}
+_MODULES = {
+    "ChimeraForClassification": "chimera",
+    "MambaForClassification": "mamba",
+    "S4DForClassification": "s4d",
+}
 
 
 def __getattr__(name: str):

@@ -1,14 +1,16 @@
 """The registered torch operator ``torch.ops.tsmodels.linear_scan`` and its public function."""
 
+import functools
+import importlib
 import math
+from types import ModuleType
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .. import _pool
 from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, refuse_lost_gradient
+from .layout import empty_states
 from .ref import linear_scan_ref
 
 _NAME = "linear_scan"
@@ -17,65 +19,40 @@ LIBRARY.define(
     f"{_NAME}_backward(Tensor a, Tensor h, Tensor state, Tensor grad_h, Tensor grad_state, bool reverse, bool need_a)"
     " -> (Tensor, Tensor, Tensor)"
 )
+_COMPUTED = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 # Private to torch and read once: without them torch.func and forward mode raise, and nothing else changes.
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
-# Jobs below this much work are not worth a hand-over to another thread.
-_GRAIN_ELEMENTS = 1 << 15
 
 
-def _flat(tensor: Tensor) -> np.ndarray:
-    return tensor.resolve_conj().contiguous().view(-1).numpy()
+@functools.cache
+def _kernels(module: str) -> ModuleType:
+    """The kernels of a device, imported on the first call: importing the package stays cheap."""
+    return importlib.import_module(f".{module}", __package__)
 
 
-def _strides(a: Tensor) -> tuple[int, int]:
-    """Strides of batch and time in a contiguous ``a`` (1 or B, 1 or T, D), 0 where it is broadcast."""
-    n_cases, n_steps, n_channels = a.shape
-    return (0 if n_cases == 1 else n_steps * n_channels), (0 if n_steps == 1 else n_channels)
+def _implementation(module):
+    def forward(a, b, state, reverse):
+        refuse_lost_gradient(_NAME, a, b, state)
+        return _kernels(module).forward(a, b, state, reverse)
 
+    def backward(*args):
+        return _kernels(module).backward(*args)
 
-def _run(kernel, b: Tensor, *args) -> None:
-    from .cpu import BLOCK
-
-    B, T, D = b.shape
-    n_blocks = -(-D // BLOCK)
-    grain = max(1, _GRAIN_ELEMENTS // max(1, T * min(D, BLOCK)))
-    _pool.run(kernel, B * n_blocks, *args, grain=grain)
-
-
-def _cpu(a: Tensor, b: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
-    refuse_lost_gradient(_NAME, a, b, state)
-    from .cpu import forward
-
-    _, T, D = b.shape
-    carry = state.resolve_conj().clone(memory_format=torch.contiguous_format)
-    h = np.empty(b.shape, carry.numpy().dtype)
-    _run(forward, b, _flat(a), _flat(b), carry.view(-1).numpy(), h.reshape(-1), (T, D), _strides(a), reverse)
-    return torch.from_numpy(h), carry
-
-
-def _cpu_backward(a, h, state, grad_h, grad_state, reverse, need_a) -> tuple[Tensor, Tensor, Tensor]:
-    from .cpu import backward
-
-    B, T, D = h.shape
-    carry = grad_state.resolve_conj().clone(memory_format=torch.contiguous_format)
-    dtype = carry.numpy().dtype
-    grad_b = np.empty(h.shape, dtype)
-    grad_a = np.zeros((B, a.shape[1], D) if need_a else 0, dtype)
-    outputs = (grad_a.reshape(-1), grad_b.reshape(-1), carry.view(-1).numpy())
-    _run(
-        backward, h, _flat(a), _flat(h), _flat(state), _flat(grad_h), (T, D), _strides(a), reverse, *outputs
-    )  # fmt: skip
-    if need_a and a.shape[0] == 1:
-        grad_a = grad_a.sum(0, keepdims=True)  # by NumPy, in an order that does not depend on threads
-    return torch.from_numpy(grad_a), torch.from_numpy(grad_b), carry
+    return forward, backward
 
 
 def _fake(a, b, state, reverse):
-    return b.new_empty(b.shape), state.new_empty(state.shape)
+    return empty_states(b), state.new_empty(state.shape)
 
 
 def _fake_backward(a, h, state, grad_h, grad_state, reverse, need_a):
-    return a.new_empty(a.shape if need_a else (0,)), h.new_empty(h.shape), state.new_empty(state.shape)
+    if not need_a:
+        grad_a = a.new_empty(0)
+    elif a.shape == h.shape:
+        grad_a = empty_states(h)
+    else:
+        grad_a = a.new_empty(a.shape)
+    return grad_a, empty_states(h), state.new_empty(state.shape)
 
 
 def _fold(info, tensors, dims):
@@ -106,8 +83,10 @@ def _vmap_backward(info, in_dims, a, h, state, grad_h, grad_state, reverse, need
     return tuple(grads), (0, 0, 0)
 
 
-LIBRARY.impl(_NAME, _cpu, "CPU")
-LIBRARY.impl(f"{_NAME}_backward", _cpu_backward, "CPU")
+for _device, _module in (("CPU", "cpu_call"), ("CUDA", "cuda")):
+    _forward, _backward = _implementation(_module)
+    LIBRARY.impl(_NAME, _forward, _device)
+    LIBRARY.impl(f"{_NAME}_backward", _backward, _device)
 torch.library.register_fake(f"tsmodels::{_NAME}", _fake, lib=LIBRARY)
 torch.library.register_fake(f"tsmodels::{_NAME}_backward", _fake_backward, lib=LIBRARY)
 torch.library.register_vmap(f"tsmodels::{_NAME}", _vmap, lib=LIBRARY)
@@ -237,8 +216,11 @@ def linear_scan(
 
     Notes
     -----
-    Differentiable to any order, in forward mode and under ``torch.func`` and ``torch.compile``.  T = 0
-    returns the state.
+    Differentiable to any order, in forward mode and under ``torch.func`` and ``torch.compile``.  T = 0 returns the
+    state.  ``torch.autocast`` changes nothing: the computation follows the dtype of the inputs.
+
+    On the CPU no layout of ``b`` with contiguous channels or contiguous time is copied; ``h`` of a real ``b`` with
+    contiguous time, (B, *S, T) in memory, has contiguous time too.
 
     Examples
     --------
@@ -248,46 +230,87 @@ def linear_scan(
     >>> h[0, :, 0]
     tensor([1.0000, 1.5000, 1.7500, 1.8750])
     """
+    if not _uniform(a, b, state):
+        return _mixed(a, b, state, reverse, backend)
+    return _scan(a, b, state, reverse, backend)
+
+
+def _scan(a: Tensor, b: Tensor, state: Tensor | None, reverse: bool, backend: str) -> tuple[Tensor, Tensor]:
+    B, T, *S = _checked_shape(a, b, state)
+    if choose(_NAME, b, backend) == "reference":
+        state = b.new_zeros((B, *S)) if state is None else state
+        return linear_scan_ref(_aligned(a, b).expand(b.shape), b, state, reverse)
+    D = math.prod(S)
+    rows, terms, entering = _rows(a, b, D), b, state
+    if b.ndim != 3:
+        terms = b.reshape(B, T, D)
+        entering = None if state is None else state.reshape(B, D)
+    if entering is None:
+        entering = b.new_zeros((B, D), dtype=computing_dtype(b.dtype))
+    h, last = _apply(rows, terms, entering, reverse)
+    return (h, last) if b.ndim == 3 else (h.view(b.shape), last.view(B, *S))
+
+
+def _uniform(a, b, state) -> bool:
+    """Whether all are tensors of one dtype to compute in, on one device."""
+    if not (isinstance(b, Tensor) and isinstance(a, Tensor)) or (state is not None and not isinstance(state, Tensor)):
+        return False
+    dtype, device = b.dtype, b.device
+    if dtype not in _COMPUTED or a.dtype != dtype or a.device != device:
+        return False
+    return state is None or (state.dtype == dtype and state.device == device)
+
+
+def _mixed(a, b, state, reverse, backend) -> tuple[Tensor, Tensor]:
+    """Half precision, computed in float32; real gates of complex inputs; anything else is an error."""
     check_tensors(_NAME, {"b": b}, allow_complex=True)
-    if b.ndim < 2:
-        raise ValueError(f"{_NAME}: b must have at least 2 axes (B, T, ...), got shape {tuple(b.shape)}")
     if isinstance(a, Tensor) and b.is_complex() and not a.is_complex():
         return _real_gate(a, b, state, reverse, backend)
-    dtype = computing_dtype(b.dtype)
     check_tensors(_NAME, {"b": b, "a": a}, allow_complex=True)
-    B, T, *S = b.shape
-    gate = _aligned_gate(a.to(dtype), b)
-    if state is None:
-        state = b.new_zeros((B, *S), dtype=dtype)
-    check_shape(_NAME, "state", state, (B, *S), "(B, *S)")
-    state = state.to(dtype) if state.dtype == b.dtype else state
-    terms = b.to(dtype)
-    check_tensors(_NAME, {"b": terms, "state": state}, allow_complex=True)
-    if choose(_NAME, b, backend) == "reference":
-        h, last = linear_scan_ref(gate.expand(b.shape), terms, state, reverse)
-        return h.to(b.dtype), last
-    D = math.prod(S)
-    rows = gate.expand(gate.shape[0], gate.shape[1], *S).reshape(gate.shape[0], gate.shape[1], D)
-    h, last = _apply(rows, terms.reshape(B, T, D), state.reshape(B, D), reverse)
-    return h.view(b.shape).to(b.dtype), last.view(B, *S)
+    dtype = computing_dtype(b.dtype)
+    if isinstance(state, Tensor) and state.dtype == b.dtype:
+        state = state.to(dtype)
+    computed = {"b": b.to(dtype), "a": a.to(dtype)}
+    check_tensors(_NAME, computed if state is None else {**computed, "state": state}, allow_complex=True)
+    if choose(_NAME, b, backend) == "cuda":  # these kernels read and write half precision themselves
+        return _scan(a, b, state, reverse, backend)
+    h, last = _scan(computed["a"], computed["b"], state, reverse, backend)
+    return h.to(b.dtype), last
 
 
-def _aligned_gate(a: Tensor, b: Tensor) -> Tensor:
+def _checked_shape(a: Tensor, b: Tensor, state: Tensor | None) -> torch.Size:
+    """The shape of ``b``, which the others fit."""
+    shape = b.shape
+    if len(shape) < 2:
+        raise ValueError(f"{_NAME}: b must have at least 2 axes (B, T, ...), got shape {tuple(shape)}")
+    if a.shape != shape:
+        missing = len(shape) - a.ndim
+        if missing < 0 or any(m not in (1, n) for m, n in zip(a.shape, shape[missing:], strict=True)):
+            raise ValueError(f"{_NAME}: a of shape {tuple(a.shape)} does not broadcast to b of shape {tuple(shape)}")
+    if state is not None:
+        check_shape(_NAME, "state", state, (shape[0], *shape[2:]), "(B, *S)")
+    return shape
+
+
+def _aligned(a: Tensor, b: Tensor) -> Tensor:
     """``a`` with as many axes as ``b``."""
-    try:
-        broadcast = torch.broadcast_shapes(a.shape, b.shape)
-    except RuntimeError:
-        broadcast = None
-    if broadcast != b.shape:
-        raise ValueError(f"{_NAME}: a of shape {tuple(a.shape)} does not broadcast to b of shape {tuple(b.shape)}")
-    return a.reshape((1,) * (b.ndim - a.ndim) + a.shape)
+    return a if a.ndim == b.ndim else a.reshape((1,) * (b.ndim - a.ndim) + a.shape)
+
+
+def _rows(a: Tensor, b: Tensor, D: int) -> Tensor:
+    """Gates (1 or B, 1 or T, D): repeated along the trailing axes, never over batch and time."""
+    a = _aligned(a, b)
+    n_cases, n_steps, *trailing = a.shape
+    if trailing != list(b.shape[2:]):
+        a = a.expand(n_cases, n_steps, *b.shape[2:])
+    return a if b.ndim == 3 else a.reshape(n_cases, n_steps, D)
 
 
 def _real_gate(a, b, state, reverse, backend) -> tuple[Tensor, Tensor]:
     """A real gate acts on real and imaginary part alike: two more real channels."""
-    parts = torch.view_as_real(b.resolve_conj())
     if state is not None:
         check_tensors(_NAME, {"b": b, "state": state}, allow_complex=True)
         state = torch.view_as_real(state.resolve_conj())
+    parts = torch.view_as_real(b.resolve_conj())
     h, last = linear_scan(a.unsqueeze(-1), parts, state=state, reverse=reverse, backend=backend)
     return torch.view_as_complex(h), torch.view_as_complex(last)

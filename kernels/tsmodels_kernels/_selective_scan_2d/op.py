@@ -5,6 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from .._autograd import FirstOrderOnly
 from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, refuse_lost_gradient
 from . import cpu_call
 from .options import Options
@@ -35,9 +36,22 @@ def _cpu_backward(*args):
     return cpu_call.backward(tensors, n_variates, Options(*choices), interval, with_state, checkpoints, g_y, g_h1, g_h2)
 
 
+def _cuda(*args):
+    refuse_lost_gradient(_NAME, *(t for t in args[: _N + 2] if t is not None))
+    from . import cuda
+
+    return cuda.forward(*args)
+
+
+def _cuda_backward(*args):
+    from . import cuda
+
+    return cuda.backward(*args)
+
+
 def _fake(*args):
     x, alpha1, interval, with_state = args[0], args[7], args[-2], args[-1]
-    checkpoints = x.new_empty(cpu_call.checkpoint_shape(x, alpha1.shape[1], interval))
+    checkpoints = alpha1.new_empty(cpu_call.checkpoint_shape(x, alpha1.shape[1], interval))
     return x.new_empty(x.shape), *_fake_states(x, alpha1, with_state), checkpoints
 
 
@@ -48,25 +62,15 @@ def _fake_backward(*args):
 def _fake_states(x, alpha1, with_state):
     B, _, V, D = x.shape
     shape = (B, V, D, alpha1.shape[1]) if with_state else (0,)
-    return x.new_empty(shape), x.new_empty(shape)
+    return alpha1.new_empty(shape), alpha1.new_empty(shape)  # never half precision
 
 
 LIBRARY.impl(_NAME, _cpu, "CPU")
 LIBRARY.impl(f"{_NAME}_backward", _cpu_backward, "CPU")
+LIBRARY.impl(_NAME, _cuda, "CUDA")
+LIBRARY.impl(f"{_NAME}_backward", _cuda_backward, "CUDA")
 torch.library.register_fake(f"tsmodels::{_NAME}", _fake, lib=LIBRARY)
 torch.library.register_fake(f"tsmodels::{_NAME}_backward", _fake_backward, lib=LIBRARY)
-
-
-class _FirstOrderOnly(torch.autograd.Function):
-    """Hands gradients through and raises when they are differentiated: without it they would count as constants."""
-
-    @staticmethod
-    def forward(ctx, n_grads, *grads_and_sources):
-        return tuple(g.clone() for g in grads_and_sources[:n_grads])
-
-    @staticmethod
-    def backward(ctx, *_):
-        raise RuntimeError(f"{_NAME} has first derivatives only; backend='reference' can be differentiated again")
 
 
 class _Scan(torch.autograd.Function):
@@ -98,7 +102,7 @@ class _Scan(torch.autograd.Function):
                 *inputs, *choices, has_first_state, checkpoints, *sources
             )
         if torch.is_grad_enabled():  # only under create_graph
-            grads = _FirstOrderOnly.apply(_N + 2, *grads, *inputs[: _N + 2], *sources)
+            grads = FirstOrderOnly.apply(_NAME, _N + 2, *grads, *inputs[: _N + 2], *sources)
         wanted = (g if need else None for g, need in zip(grads, ctx.needs_input_grad, strict=False))
         return *wanted, *(None,) * (1 + len(ctx.options))
 
@@ -208,7 +212,7 @@ def selective_scan_2d(
     float32 and float64; float16 and bfloat16 are computed in float32 and return float32 states
     (``state``, ``D`` and the (D, N) parameters may be float32 beside half inputs).  float32 gradients are first order
     only: a second derivative or forward-mode differentiation raises.  T = 0 returns the state.  Gates are clamped to
-    [2**-126, 2**126].
+    [2**-126, 2**126] on the CPU; on a GPU they go to 0 and inf.
 
     The recurrence follows Behrouz, Santacatterina and Zabih (NeurIPS 2024, arXiv 2406.04320); the exact zero-order hold
     of the coupling terms, ``input_rule`` and ``"pooled"`` are this package's.
@@ -241,6 +245,8 @@ def selective_scan_2d(
     if dtype != x.dtype:  # half precision is widened; beside it parameters and states may be float32 already
         tensors = {name: t.to(dtype) if t.dtype == x.dtype else t for name, t in tensors.items()}
     check_tensors(_NAME, tensors)
+    if chosen == "cuda":  # these kernels read and write half precision themselves
+        tensors |= per_cell
     for name in parameters:
         tensors[name] = tensors[name].expand(sizes[3], sizes[4])
     tensors |= {name: tensors.get(name) for name in ("h1", "h2")}
@@ -248,7 +254,7 @@ def selective_scan_2d(
     if chosen == "reference":
         y, h1, h2 = _reference(*tensors.values(), counts, options)
     else:
-        interval = _interval(checkpoint_interval, sizes)
+        interval = _interval(checkpoint_interval, sizes, chosen)
         y, h1, h2, _ = _apply(*tensors.values(), counts, *options, interval, return_state)
     return y.to(x.dtype), (h1, h2) if return_state else None
 
@@ -266,8 +272,12 @@ def _reference(*args):
     return selective_scan_2d_ref(*(zeros if arg is None else arg for arg in args))
 
 
-def _interval(asked: int | None, sizes) -> int:
+def _interval(asked: int | None, sizes, backend: str) -> int:
     _, T, V, _, N = sizes
+    if asked is None and backend == "cuda":
+        from . import cuda
+
+        return cuda.default_interval(T, V)
     if asked is None:
         return cpu_call.default_interval(T, V, N)
     if asked < 1:

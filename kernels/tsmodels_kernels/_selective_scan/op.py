@@ -1,0 +1,273 @@
+"""The registered torch operator ``torch.ops.tsmodels.selective_scan`` and its public function."""
+
+import functools
+import importlib
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from .._autograd import FirstOrderOnly
+from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, refuse_lost_gradient
+from .ref import selective_scan_ref
+
+CHUNK = 32  # steps between the states that are kept for the backward, on every device
+
+_NAME = "selective_scan"
+_INPUTS = "Tensor x, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? dt_bias, Tensor? state"  # 9
+_N_INPUTS = 9
+_WIDE = ("A", "D", "dt_bias", "state")  # float32 beside half-precision data
+# Private to torch and read once: without it torch.func raises, and nothing else changes.
+_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+LIBRARY.define(f"{_NAME}({_INPUTS}, bool dt_softplus, bool reverse, bool keep) -> (Tensor, Tensor, Tensor)")
+LIBRARY.define(
+    f"{_NAME}_backward(Tensor grad_y, Tensor grad_state, {_INPUTS}, Tensor checkpoints, bool dt_softplus, bool reverse)"
+    f" -> ({', '.join(['Tensor'] * _N_INPUTS)})"
+)
+
+
+@functools.cache
+def _kernels(device: str) -> ModuleType:
+    """The module with the kernels of a device, imported on the first call: importing the package stays cheap."""
+    return importlib.import_module({"cpu": ".cpu_call", "cuda": ".cuda"}[device], __package__)
+
+
+def _implementation(device):
+    def forward(*args):
+        refuse_lost_gradient(_NAME, *(t for t in args[:_N_INPUTS] if t is not None))
+        return _kernels(device).forward(*args)
+
+    def backward(*args):
+        return _kernels(device).backward(*args)
+
+    return forward, backward
+
+
+def checkpoint_shape(x: Tensor, A: Tensor, keep: bool) -> tuple[int, ...]:
+    """Shape of the states before each chunk of steps; nothing without ``keep``."""
+    B, T, D = x.shape
+    return (B, -(-T // CHUNK), A.shape[1], D) if keep else (0,)
+
+
+def _fake(x, dt, A, B, C, D, z, dt_bias, state, dt_softplus, reverse, keep):
+    last = A.new_empty((x.shape[0], *A.shape))
+    return x.new_empty(x.shape), last, A.new_empty(checkpoint_shape(x, A, keep))
+
+
+def _fake_backward(grad_y, grad_state, *args):
+    x = args[0]
+    return tuple(x.new_empty(0) if t is None else t.new_empty(t.shape) for t in args[:_N_INPUTS])
+
+
+for _device in ("cpu", "cuda"):
+    _forward, _backward = _implementation(_device)
+    LIBRARY.impl(_NAME, _forward, _device.upper())
+    LIBRARY.impl(f"{_NAME}_backward", _backward, _device.upper())
+torch.library.register_fake(f"tsmodels::{_NAME}", _fake, lib=LIBRARY)
+torch.library.register_fake(f"tsmodels::{_NAME}_backward", _fake_backward, lib=LIBRARY)
+
+
+def _grouped(args):
+    """Arguments of the operator, whose B and C always have an axis of groups."""
+    x, dt, A, B, C, *others = args
+    return x, dt, A, *(m.unsqueeze(2) if m.ndim == 3 else m for m in (B, C)), *others
+
+
+def _save(ctx, inputs, checkpoints):
+    ctx.save_for_backward(*inputs[:_N_INPUTS], checkpoints)
+    ctx.options = inputs[_N_INPUTS:]
+    ctx.mark_non_differentiable(checkpoints)
+    ctx.set_materialize_grads(False)
+
+
+class _Scan(torch.autograd.Function):
+    """First-order gradients; a second derivative raises, and so does forward mode."""
+
+    @staticmethod
+    def forward(ctx, *args):
+        outputs = torch.ops.tsmodels.selective_scan(*_grouped(args), True)
+        _save(ctx, args, outputs[2])
+        return outputs
+
+    @staticmethod
+    def backward(ctx, grad_y, grad_state, _):
+        *inputs, checkpoints = ctx.saved_tensors
+        x, A = inputs[0], inputs[2]
+        if grad_y is None:
+            grad_y = torch.zeros_like(x)
+        if grad_state is None:
+            grad_state = A.new_zeros((x.shape[0], *A.shape))
+        with torch.no_grad():
+            grads = torch.ops.tsmodels.selective_scan_backward(
+                grad_y, grad_state, *_grouped(inputs), checkpoints, *ctx.options
+            )
+            grads = (
+                g.squeeze(2) if t is not None and t.ndim < g.ndim else g for g, t in zip(grads, inputs, strict=True)
+            )
+        if torch.is_grad_enabled():  # only under create_graph
+            grads = FirstOrderOnly.apply(_NAME, _N_INPUTS, *grads, *inputs, grad_y, grad_state)
+        wanted = (g if need else None for g, need in zip(grads, ctx.needs_input_grad, strict=False))
+        return *wanted, None, None
+
+
+class _ScanTransforms(torch.autograd.Function):
+    """The same in the form that ``torch.func`` and ``torch.vmap`` need, which costs a call more."""
+
+    generate_vmap_rule = True  # torch loops over the mapped axis
+
+    @staticmethod
+    def forward(*args):
+        return torch.ops.tsmodels.selective_scan(*_grouped(args), True)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _save(ctx, inputs, output[2])
+
+    @staticmethod
+    def backward(ctx, *grads):
+        return _Scan.backward(ctx, *grads)
+
+
+def _apply(*args) -> tuple[Tensor, Tensor]:
+    if not torch.compiler.is_compiling() and _transforms_active():
+        return _ScanTransforms.apply(*args)[:2]
+    if torch.is_grad_enabled() or forward_ad._current_level >= 0:
+        return _Scan.apply(*args)[:2]
+    return torch.ops.tsmodels.selective_scan(*_grouped(args), False)[:2]
+
+
+def selective_scan(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    *,
+    z: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+    state: Tensor | None = None,
+    reverse: bool = False,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Selective state space scan: a diagonal linear recurrence whose step size, input and output depend on time.
+
+    With δ = dt + dt_bias, or softplus of that, for every channel d and state n::
+
+        h[t,n] = exp(δ[t] A[n]) h[t-1,n] + δ[t] x[t] B[t,n]
+        y[t]   = (Σ_n C[t,n] h[t,n] + D x[t]) silu(z[t])
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, T, D)
+        Input: batch, time, channel.
+    dt : Tensor, shape (B, T, D)
+        Step sizes, positive after bias and softplus.
+    A : Tensor, shape (D, N)
+        Real decay rates, negative for a stable recurrence.
+    B, C : Tensor, shape (B, T, N) or (B, T, G, N)
+        Input and output maps, shared by all channels or by each of G groups of D / G neighbouring channels.
+    D : Tensor, shape (D,), optional
+        Weight of the input itself in the output; default none.
+    z : Tensor, shape (B, T, D), optional
+        Gate: the output is multiplied by silu(z) = z sigmoid(z).
+    dt_bias : Tensor, shape (D,), optional
+        Added to ``dt``.
+    dt_softplus : bool, default=False
+        Whether the step size is the softplus of what ``dt`` and ``dt_bias`` give.
+    state : Tensor, shape (B, D, N), optional
+        h before the first step (reverse: after the last); default zeros.  Differentiable.
+    reverse : bool, default=False
+        Run backwards in time.
+    backend : {"auto", "reference", "cpu", "cuda"}, default="auto"
+        What computes it; ``"auto"`` follows the device, ``"reference"`` is the plain definition in torch.
+
+    Returns
+    -------
+    y : Tensor, shape (B, T, D)
+        Output in the dtype of ``x``.
+    state : Tensor, shape (B, D, N)
+        h after the last step (reverse: the first): passing it on continues the sequence.
+
+    Raises
+    ------
+    TypeError
+        For integer or complex tensors, mixed dtypes or devices.
+    ValueError
+        For shapes that do not fit or a backend that cannot run.
+    NotImplementedError
+        For devices without kernels.
+
+    Notes
+    -----
+    float32 and float64; with float16 and bfloat16 all arithmetic and the returned state are float32, and ``A``, ``D``,
+    ``dt_bias`` and ``state`` may be float32 already.  ``torch.autocast`` changes nothing: the computation follows the
+    dtype of the inputs.  Gradients are first order only: a second derivative or forward mode raises.  ``torch.vmap``
+    loops over the mapped axis.  T = 0 returns the state.  float32 gates stay within [2**-126, 2**126] on the CPU; on a
+    GPU those below become 0.
+
+    The states themselves are never stored: the forward keeps one of every 32 for the backward, which recomputes those
+    in between.  The recurrence is that of Gu and Dao (arXiv 2312.00752), with their Euler rule for B; a state in and
+    out and both their gradients are additions.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tsmodels_kernels import selective_scan
+    >>> x, dt, B = torch.randn(2, 10, 8), torch.randn(2, 10, 8), torch.randn(2, 10, 4)
+    >>> y, state = selective_scan(x, dt, -torch.ones(8, 4), B, B, dt_softplus=True)
+    >>> y.shape, state.shape
+    (torch.Size([2, 10, 8]), torch.Size([2, 8, 4]))
+    """
+    optional = {"D": D, "z": z, "dt_bias": dt_bias, "state": state}
+    tensors = {"x": x, "dt": dt, "A": A, "B": B, "C": C} | {k: t for k, t in optional.items() if t is not None}
+    dtype = _check_dtypes(tensors)
+    _check_shapes(tensors)
+    if dtype != x.dtype:
+        A, D, dt_bias, state = (t if t is None else t.to(dtype) for t in (A, D, dt_bias, state))
+    args = (x, dt, A, B, C, D, z, dt_bias, state, dt_softplus, reverse)
+    if choose(_NAME, x, backend) == "reference":
+        y, last = selective_scan_ref(*(t.to(dtype) if isinstance(t, Tensor) else t for t in _grouped(args)))
+        return y.to(x.dtype), last
+    return _apply(*args)
+
+
+def _check_dtypes(tensors: dict[str, Tensor]) -> torch.dtype:
+    """The dtype of the arithmetic; beside half precision, what is not stored per step may be in it already."""
+    x = tensors["x"]
+    check_tensors(_NAME, {"x": x})
+    dtype = computing_dtype(x.dtype)
+    if dtype == x.dtype:
+        check_tensors(_NAME, tensors)
+        return dtype
+    check_tensors(_NAME, {name: t for name, t in tensors.items() if name not in _WIDE or t.dtype != dtype})
+    check_tensors(_NAME, {"x": x.to(dtype)} | {k: t for k, t in tensors.items() if k in _WIDE and t.dtype == dtype})
+    return dtype
+
+
+def _check_shapes(tensors: dict[str, Tensor]) -> None:
+    x, A, B = tensors["x"], tensors["A"], tensors["B"]
+    if x.ndim != 3:
+        raise ValueError(f"{_NAME}: x must have 3 axes (B, T, D), got shape {tuple(x.shape)}")
+    n_cases, T, D = x.shape
+    if A.ndim != 2 or A.shape[0] != D or A.shape[1] < 1:
+        raise ValueError(f"{_NAME}: A must have shape (D, N) with D = {D} and N >= 1, got {tuple(A.shape)}")
+    N, G = A.shape[1], B.shape[2] if B.ndim == 4 else 1
+    if tuple(B.shape) not in ((n_cases, T, N), (n_cases, T, G, N)):
+        raise ValueError(
+            f"{_NAME}: B must have shape (B, T, N) = {(n_cases, T, N)} or (B, T, G, N), got {tuple(B.shape)}"
+        )
+    if G < 1 or D % G:
+        raise ValueError(f"{_NAME}: B has {G} groups, which do not divide the {D} channels of x evenly")
+    check_shape(_NAME, "C", tensors["C"], tuple(B.shape), "of B")
+    for name, shape, axes in (
+        ("dt", (n_cases, T, D), "(B, T, D)"),
+        ("z", (n_cases, T, D), "(B, T, D)"),
+        ("D", (D,), "(D,)"),
+        ("dt_bias", (D,), "(D,)"),
+        ("state", (n_cases, D, N), "(B, D, N)"),
+    ):
+        if name in tensors:
+            check_shape(_NAME, name, tensors[name], shape, axes)

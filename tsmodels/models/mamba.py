@@ -1,0 +1,113 @@
+"""Mamba: selective state space model along time.
+
+Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", COLM 2024, arXiv 2312.00752.  The layer
+follows the paper (section 3) with A real and diagonal; what is this package's own choice for classification:
+
+* all channels of a step (or patch) make one token, missing values enter by an indicator of their own;
+* the backward direction, if asked for, is a mixer with parameters of its own whose output is added;
+* ``pooling="adaptive"`` weighs time steps as MambaSL (ICLR 2026) does, before the linear map instead of behind it.
+"""
+
+from torch import nn
+
+from tsmodels.layers import MambaBlock
+
+from ._config import records_config
+from ._sequence import SequenceForClassification
+
+
+@records_config
+class MambaForClassification(SequenceForClassification):
+    """Mamba network that classifies multivariate series.
+
+    Every step of a series, or every patch of steps, is embedded as one token; the tokens pass through residual blocks
+    whose state space model chooses by its input what to keep (:func:`tsmodels_kernels.selective_scan`), are pooled
+    over valid time, and end in a linear map. Series of unequal length are handled exactly: padding a series changes
+    nothing.
+
+    Shapes: x (batch, time, channel), lengths (batch,), mask like x -> logits (batch, n_classes).
+
+    Parameters
+    ----------
+    n_channels : int
+        Number of channels of a series.
+    n_timepoints : int
+        Length of the longest training series; the network itself does not depend on it.
+    n_classes : int
+        Number of classes.
+    d_model : int, default=64
+        Width of tokens.
+    d_state : int, default=16
+        Numbers in the state of each inner channel.
+    n_layers : int, default=2
+        Number of blocks.
+    expand : int, default=2
+        Inner width over ``d_model``.
+    d_conv : int, default=4
+        Length of the causal convolution before the scan.
+    dt_rank : int or "auto", default="auto"
+        Rank of the map that makes step sizes; "auto" is a sixteenth of ``d_model``, rounded up.
+    dt_min, dt_max : float, default=1e-3, 1e-1
+        Range of the initial step sizes, drawn log-uniformly, in units of one token.
+    bidirectional : bool, default=False
+        Whether a second layer in each block walks backwards in time.
+    dropout : float, default=0.1
+        Dropout in blocks and before the last linear map.
+    patch_size : int, default=1
+        Time steps in a token.
+    stride : int, optional
+        Time steps between tokens, at most ``patch_size``. Default: ``patch_size``.
+    pooling : {"mean", "last", "both", "attention", "adaptive"}, default="mean"
+        What is taken over time before the last linear map: the mean, the last token, these two side by side, weighted
+        means with learned weights for each of four groups of channels ("attention", needs ``d_model`` divisible by
+        4), or one learned weight per token for all channels ("adaptive").
+
+    References
+    ----------
+    .. [1] A. Gu, T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", COLM 2024,
+       arXiv:2312.00752.
+    """
+
+    def __init__(
+        self,
+        n_channels: int,
+        n_timepoints: int,
+        n_classes: int,
+        *,
+        d_model: int = 64,
+        d_state: int = 16,
+        n_layers: int = 2,
+        expand: int = 2,
+        d_conv: int = 4,
+        dt_rank: int | str = "auto",
+        dt_min: float = 1e-3,
+        dt_max: float = 1e-1,
+        bidirectional: bool = False,
+        dropout: float = 0.1,
+        patch_size: int = 1,
+        stride: int | None = None,
+        pooling: str = "mean",
+    ):
+        def block() -> MambaBlock:
+            return MambaBlock(
+                d_model,
+                bidirectional=bidirectional,
+                dropout=dropout,
+                d_state=d_state,
+                expand=expand,
+                d_conv=d_conv,
+                dt_rank=dt_rank,
+                dt_min=dt_min,
+                dt_max=dt_max,
+            )
+
+        super().__init__(
+            *(n_channels, n_timepoints, n_classes),
+            blocks=[block() for _ in range(n_layers)],
+            norm=nn.RMSNorm(d_model),
+            d_model=d_model,
+            dropout=dropout,
+            patch_size=patch_size,
+            stride=stride,
+            pooling=pooling,
+        )
