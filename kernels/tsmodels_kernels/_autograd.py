@@ -10,10 +10,15 @@ class FirstOrderOnly(torch.autograd.Function):
     sources are all tensors that they were computed from; None stands for a tensor that is absent.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, op, n_grads, *grads_and_sources):
-        ctx.op = op
+    def forward(op, n_grads, *grads_and_sources):
         return tuple(g.clone() for g in grads_and_sources[:n_grads])
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.op = inputs[0]
 
     @staticmethod
     def backward(ctx, *_):

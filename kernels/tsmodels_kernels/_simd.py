@@ -208,9 +208,15 @@ def _absolute(builder, vector_type, value):
 def vadd_sums(typing_context, array, index, a, b, c, d):
     """Add the sums over the lanes of four vectors to ``array[index:index + 4]``.
 
-    The four trees are added up side by side, in an order that depends on nothing but the number of lanes.
+    Vectors are folded to eight lanes first, half onto half, so that machines with narrow registers shuffle less; then
+    the four trees are added up side by side, in an order that depends on nothing but the number of lanes.
     """
     itemsize = array.dtype.bitwidth // 8
+
+    def halves_added(builder, vector):
+        count = vector.type.count // 2
+        low, high = (_lanes_mask(range(start, start + count)) for start in (0, count))
+        return builder.fadd(builder.shuffle_vector(vector, vector, low), builder.shuffle_vector(vector, vector, high))
 
     def folded(builder, left, right, low):
         shuffle = builder.shuffle_vector
@@ -218,20 +224,16 @@ def vadd_sums(typing_context, array, index, a, b, c, d):
             shuffle(left, right, _lanes_mask(low)), shuffle(left, right, _lanes_mask([k + 2 for k in low]))
         )
 
-    def paired(builder, left, right, count):
-        """In each group of four lanes: left 0 + left 2, right 0 + right 2, left 1 + left 3, right 1 + right 3."""
-        low = [k for i in range(0, count, 4) for k in (i, count + i, i + 1, count + i + 1)]
-        return folded(builder, left, right, low)
-
     def codegen(ctx, builder, sig, args):
-        count = sig.args[2].count
-        ab, cd = paired(builder, args[2], args[3], count), paired(builder, args[4], args[5], count)
-        low = [k for i in range(0, count, 4) for k in (i, i + 1, count + i, count + i + 1)]
-        total = folded(builder, ab, cd, low)
-        while count > 4:  # groups of four: fold the upper half onto the lower
-            count //= 2
-            halves = (_lanes_mask(range(count)), _lanes_mask(range(count, 2 * count)))
-            total = builder.fadd(*(builder.shuffle_vector(total, total, half) for half in halves))
+        vectors = args[2:]
+        while vectors[0].type.count > 8:
+            vectors = [halves_added(builder, vector) for vector in vectors]
+        groups = range(0, 8, 4)
+        # in each group of four lanes: a 0 + a 2, b 0 + b 2, a 1 + a 3, b 1 + b 3
+        pairs = [k for i in groups for k in (i, 8 + i, i + 1, 9 + i)]
+        ab, cd = folded(builder, *vectors[:2], pairs), folded(builder, *vectors[2:], pairs)
+        total = folded(builder, ab, cd, [k for i in groups for k in (i, i + 1, 8 + i, 9 + i)])
+        total = halves_added(builder, total)
         data = ctx.make_array(sig.args[0])(ctx, builder, args[0]).data
         start = builder.gep(data, [ctx.cast(builder, args[1], sig.args[1], types.intp)])
         start = builder.bitcast(start, total.type.as_pointer())

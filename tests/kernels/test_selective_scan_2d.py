@@ -190,6 +190,43 @@ def test_scalar_per_channel_parameters_equal_repeated_ones():
         assert_close(got, want.sum(1, keepdim=True), 1e-13)
 
 
+@pytest.mark.parametrize("gates", ["zoh", "half"])
+def test_repeated_rates_without_memory_of_their_own_have_gradients_of_their_own(gates):
+    tensors = arguments(2, 5, 3, 6, 4, gates=gates)
+    narrow = [t[:, :1].clone() for t in tensors[7:11]]
+    results = []
+    for rates in ([t.expand(6, 4) for t in narrow], [t.repeat(1, 4) for t in narrow]):
+        leaves = [t.detach().requires_grad_() for t in rates]
+        results.append(gradients(scan(tensors[:7] + leaves + tensors[11:], gates=gates), leaves))
+    for got, want in zip(*results, strict=True):
+        assert_close(got, want, 1e-13)
+
+
+@pytest.mark.parametrize("gates", ["zoh", "half"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exponents_beyond_the_range_of_the_format(gates, dtype):
+    """Steps so long that a gate underflows; channels beside them in the same vector are not touched."""
+    tensors = arguments(2, 5, 3, 18, 4, dtype=dtype, gates=gates, requires_grad=True)
+    long = [t.detach().clone() for t in tensors]
+    long[1][0, 2, 1, 2] = long[2][0, 2, 1, 3] = 1e4
+    for t in long:
+        t.requires_grad_()
+    check_against_definition(long, dtype, gates=gates)
+    others = [d for d in range(18) if d not in (2, 3)]
+    assert torch.equal(scan(long, gates=gates)[0][..., others], scan(tensors, gates=gates)[0][..., others])
+
+
+def test_maps_that_are_parts_of_one_tensor_equal_copies_of_them():
+    tensors = arguments(2, 5, 3, 6, 4)
+    parts = torch.cat([*tensors[3:7], torch.ones(2, 5, 3, 1, dtype=torch.float64)], -1).requires_grad_()
+    whole = scan(tensors[:3] + list(parts.split((4, 4, 4, 4, 1), -1)[:4]) + tensors[7:])
+    copies = [t.clone().requires_grad_() for t in tensors[3:7]]
+    expected = scan(tensors[:3] + copies + tensors[7:])
+    assert all(torch.equal(a, b) for a, b in zip(whole, expected, strict=True))
+    (grad,) = gradients(whole, [parts])
+    assert torch.equal(grad[..., :16], torch.cat(gradients(expected, copies), -1))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bitwise_equal_for_any_number_of_threads_and_runs(dtype, monkeypatch):
     monkeypatch.setattr("tsmodels_kernels._selective_scan_2d.cpu_call._GRAIN_ELEMENTS", 1)  # share even small work

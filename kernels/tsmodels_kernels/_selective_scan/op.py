@@ -3,6 +3,7 @@
 import functools
 import importlib
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -226,8 +227,9 @@ def selective_scan(
     dtype = _check_dtypes(tensors)
     _check_shapes(tensors)
     if dtype != x.dtype:
-        A, D, dt_bias, state = (t if t is None else t.to(dtype) for t in (A, D, dt_bias, state))
-    args = (x, dt, A, B, C, D, z, dt_bias, state, dt_softplus, reverse)
+        A = A.to(dtype)
+        D, dt_bias, state = (t if t is None else t.to(dtype) for t in (D, dt_bias, state))
+    args: tuple[Any, ...] = (x, dt, A, B, C, D, z, dt_bias, state, dt_softplus, reverse)
     if choose(_NAME, x, backend) == "reference":
         y, last = selective_scan_ref(*(t.to(dtype) if isinstance(t, Tensor) else t for t in _grouped(args)))
         return y.to(x.dtype), last

@@ -1,360 +1,290 @@
 """Numba kernels of the two-axis selective scan: a column sweep over time, SIMD over channels.
 
-One job is one batch element times one block of channels, a block being the lanes of one vector (``_simd.py``).  The
-job keeps the states of one column, ``(V, N, 2, lanes)``, and walks t up (backward: t down).  Inside a column the
-variates are walked in order, because h2 of a variate needs both states of the variate before it in the same column.
+A block is as many channels as a vector has lanes (``_simd.py``).  Its sweep keeps the states of one column, ``(V, N, 2,
+lanes)``, and walks t up.  Inside a column the variates are walked in order, because h2 of a variate needs both states
+of the variate before it in the same column.  Every ``interval`` steps the column is stored for the backward.
 
-The forward stores the column state every ``interval`` steps.  The backward takes these intervals from the last to the
-first, recomputes the states of one interval into a buffer that fits the L2 cache, and runs the adjoint over it.
+A cell takes several short loops over n, each of which finds room for its constants and sums in the registers: the
+exponentials of an axis, then its states.  The exponentials leave *losses*, 1 - exp(-dt alpha) of alpha1, alpha4 and,
+unless the gates are zoh, of alpha2, alpha3: ``(N, 2 or 4, lanes)`` for each cell.
 
-Symbols follow the definition in ``ref.py``: ``left`` is the predecessor along time, ``above`` along variates; ``p1,
-p2`` are the adjoints of h1, h2.  Parameters of a block are rows of lanes, for each n::
+Symbols follow the definition in ``ref.py``; ``left`` is the predecessor along time, ``above`` along variates.
+Parameters of a block are rows of lanes, for each n::
 
     zoh gates          -alpha1 log2(e), rho2,             rho3,             -alpha4 log2(e), 1/alpha1, 1/alpha4
     literal and half   -alpha1 log2(e), -alpha2 log2(e), -alpha3 log2(e), -alpha4 log2(e), 1/alpha1, 1/alpha4
+
+and behind them two rows, the largest size of the rates that dt1 and dt2 are multiplied by.
+
+All that belongs to a block lies in one work array that begins with its parameters; integers like ``before``, ``now``,
+``losses`` are offsets in it.  The tensors of the call come as addresses: ``cells`` are x, dt1, dt2, B1, B2, C1, C2, D
+and y (0 where it is not wanted).  ``sizes`` are T, V, D, N, the number of rates (1 if they are the same for all n) and
+the elements from a cell to the next in B1, B2, C1, C2.  ``zero`` is a vector, to tell the type of numbers.
 
 ``scales`` is None for zoh gates, else (factor, factor or 0 for a2, factor or 0 for a3); ``zoh_input`` is None for the
 Euler rule, else True; ``n_pooled`` is None unless the coupling is pooled.  None is a type of its own to Numba, which
 compiles each combination without the branches of the others, on its first use.
 """
 
-import math
-
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from .._flags import helper, kernel
-from .._simd import decay, lanes, vadd_sums, vfull, vload, vsplat, vstore
+from .._backend import VECTOR_BYTES
+from .._flags import helper, kernel, phase
+from .._simd import _exp2_fit, array_at, lanes, vfull, vload, vsplat, vstore, vwithin
+from .._simd_math import _vector_function
 
 ROWS = 6
-LOG2_E = math.log2(math.e)
-LN_2 = math.log(2.0)
+LARGEST_EXPONENT = 126.0
+
+# (2**f - 1) / f on |f| <= 1/2: relative errors below 5e-7 and 1e-15.
+_QUOTIENT = {types.float32: _exp2_fit(4), types.float64: _exp2_fit(11)}
+
+
+@intrinsic
+def _prefetch(typing_context, array, index):
+    """Ask for the cache line of ``array[index]``, which may lie outside: a block uses one line of many at each cell."""
+
+    def codegen(ctx, builder, sig, args):
+        data = ctx.make_array(sig.args[0])(ctx, builder, args[0]).data
+        word, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        address = builder.bitcast(builder.gep(data, [ctx.cast(builder, args[1], sig.args[1], types.intp)]), pointer)
+        builder.call(function, [address, word(0), word(3), word(1)])
+        return ctx.get_dummy_value()
+
+    return types.void(array, index), codegen
 
 
 @helper
-def _time_gates(rows, g, d1, scales):
-    """a1, a2 of a cell and 1 - exp(-dt1 alpha1)."""
-    L = lanes(rows)
-    e1, m1 = decay(d1 * vload(rows, g))
+def _aligned(array):
+    """Address of the first element of ``array`` from which on vectors do not cross cache lines."""
+    return array.ctypes.data + -array.ctypes.data % VECTOR_BYTES
+
+
+@helper
+def _clear(zero, base, at, count):
+    """Zeros in ``count`` elements of the work array, a multiple of the lanes."""
+    for i in range(at, at + count, lanes(zero)):
+        vstore(array_at(base, zero), i, zero)
+
+
+@helper
+def _copy(zero, source, first, target, at, count):
+    """``count`` elements, a multiple of the lanes, from one address to another; zeros from address 0."""
+    for i in range(0, count, lanes(zero)):
+        vector = zero
+        if source != 0:
+            vector = vload(array_at(source, zero), first + i)
+        vstore(array_at(target, zero), at + i, vector)
+
+
+@_vector_function
+def _loss(y):
+    """1 - 2**y to full relative precision, for y in the range of exponents."""
+    power, rest = y.power()
+    return (1.0 - power) - power * rest * rest.polynomial(_QUOTIENT)
+
+
+@_vector_function
+def _clamped(y):
+    """The nearest y in the range of exponents; NaN stays NaN."""
+    return y.clamped(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+
+
+@phase
+def _losses_of_any(zero, base, rates, d, n_rates, out, step):
+    """``_losses`` where products leave the range of exponents: the exponents are clamped to it."""
+    work, L = array_at(base, zero), lanes(zero)
+    for n in range(n_rates):
+        vstore(work, out + n * step, _loss(_clamped(d * vload(work, rates + n * ROWS * L))))
+
+
+@helper
+def _losses(zero, base, rates, fastest, d, N, n_rates, out, step):
+    """1 - 2**(d rate) for all n -> ``out``, every ``step``; from n_rates on the rates repeat."""
+    work, L = array_at(base, zero), lanes(zero)
+    if vwithin(d * vload(work, fastest), LARGEST_EXPONENT):
+        for n in range(n_rates):
+            vstore(work, out + n * step, _loss(d * vload(work, rates + n * ROWS * L)))
+    else:
+        _losses_of_any(zero, base, rates, d, n_rates, out, step)
+    for n in range(n_rates, N):
+        vstore(work, out + n * step, vload(work, out))
+
+
+@helper
+def _n_losses(scales):
+    """Exponentials of a cell for each n."""
     if scales is None:
-        return e1, m1 * vload(rows, g + L), m1
-    e2, _ = decay(d1 * vload(rows, g + L))
-    return e1 * scales[0], e2 * scales[1], m1
+        return 2
+    return 4
 
 
 @helper
-def _variate_gates(rows, g, d2, scales):
-    """a3, a4 of a cell and 1 - exp(-dt2 alpha4)."""
-    L = lanes(rows)
-    e4, m4 = decay(d2 * vload(rows, g + 3 * L))
-    if scales is None:
-        return m4 * vload(rows, g + 2 * L), e4, m4
-    e3, _ = decay(d2 * vload(rows, g + 2 * L))
-    return e3 * scales[2], e4 * scales[0], m4
-
-
-@helper
-def _weight(rows, at, d, m, zoh_input):
-    """The factor w of an input u = w x B."""
+def _weight(work, inverse, d, lost, zoh_input):
+    """The factor w of an input u = w x B, from the loss of its axis."""
     if zoh_input is None:
         return d
-    return m * vload(rows, at)
+    return lost * vload(work, inverse)
 
 
 @helper
-def _advance(data, rows, scales, zoh_input, place, sizes, walk, before, p, now, q, y, kept):
-    """States of one column from those of the column before it: ``before[p:]`` -> ``now[q:]`` (which may be the same).
+def _step(zero, base, cross, inverse, scales, zoh_input, d, x, m, own, other, now, B, C, bc, N, out):
+    """One state of a cell for all n: a_own work[own:] + a_cross work[other:] + w x B -> ``work[now:]``.
 
-    ``walk`` = (first variate, step to the next).  ``y`` receives the output, ``kept[p:]`` 1 - exp(-dt alpha) of both
-    axes; either may be None.
+    Without predecessors (own is None) it is w x B.  Returns ``out`` with the part of this state in the output added.
     """
-    x, dt1, dt2, B1, B2, C1, C2, skip = data
-    _, V, D, N = sizes
-    cell, channel, _ = place
-    L = lanes(x)
+    work, to_state, to_output, L = array_at(base, zero), array_at(B, zero), array_at(C, zero), lanes(zero)
+    for n in range(N):
+        r, k, g = n * ROWS * L, n * 2 * L, m + n * _n_losses(scales) * L
+        lost = vload(work, g)
+        h = _weight(work, r + inverse, d, lost, zoh_input) * x * vsplat(to_state, bc + n)
+        if own is not None:
+            state, crossing = vload(work, own + k), vload(work, other + k)
+            if scales is None:  # a_own = 1 - lost, a_cross = lost rho
+                h = (state + h) - lost * (state - vload(work, r + cross) * crossing)
+            else:
+                a_cross = scales[cross // L] * (1.0 - vload(work, g + 2 * L))
+                h = scales[0] * (1.0 - lost) * state + (a_cross * crossing + h)
+        vstore(work, now + k, h)
+        out = out + h * vsplat(to_output, bc + n)
+    return out
+
+
+@helper
+def _time_step(zero, base, cells, scales, zoh_input, cell, channel, sizes, before, now, m):
+    """h1 of a cell from both states left of it; returns what is known of the output then."""
+    x, dt1, _, B1, _, C1, _, skip, _ = cells
+    _, V, D, N, n_rates, stride = sizes
+    L, at = lanes(zero), cell * D + channel
+    xv, d = vload(array_at(x, zero), at), vload(array_at(dt1, zero), at)
+    _prefetch(array_at(x, zero), at + V * D)
+    _prefetch(array_at(dt1, zero), at + V * D)
+    step, fastest = _n_losses(scales) * L, N * ROWS * L
+    _losses(zero, base, 0 * L, fastest, d, N, n_rates, m, step)
+    if scales is not None:
+        _losses(zero, base, L, fastest, d, N, n_rates, m + 2 * L, step)
+    return _step(
+        zero, base, L, 4 * L, scales, zoh_input, d, xv, m, before, before + L, now, B1, C1, cell * stride, N,
+        vload(array_at(skip, zero), channel) * xv,
+    )  # fmt: skip
+
+
+@helper
+def _variate_step(zero, base, cells, scales, zoh_input, cell, channel, sizes, above, now, m, out):
+    """h2 of a cell from both states above it, or if ``above`` is None from the input alone; returns the output."""
+    x, _, dt2, _, B2, _, C2, _, _ = cells
+    _, V, D, N, n_rates, stride = sizes
+    L, at = lanes(zero), cell * D + channel
+    xv, d = vload(array_at(x, zero), at), vload(array_at(dt2, zero), at)
+    _prefetch(array_at(dt2, zero), at + V * D)
+    step, fastest = _n_losses(scales) * L, (N * ROWS + 1) * L
+    if above is not None or zoh_input is not None:
+        _losses(zero, base, 3 * L, fastest, d, N, n_rates, m + L, step)
+    if above is None:
+        return _step(
+            zero, base, 2 * L, 5 * L, scales, zoh_input, d, xv, m + L, None, None, now + L, B2, C2, cell * stride, N,
+            out,
+        )  # fmt: skip
+    if scales is not None:
+        _losses(zero, base, 2 * L, fastest, d, N, n_rates, m + 3 * L, step)
+    return _step(
+        zero, base, 2 * L, 5 * L, scales, zoh_input, d, xv, m + L, above + L, above, now + L, B2, C2, cell * stride,
+        N, out,
+    )  # fmt: skip
+
+
+@phase
+def _advance(zero, base, cells, scales, zoh_input, cell, channel, sizes, walk, before, now, losses, step, y):
+    """States of one column, ``now``, from those of the column before it, ``before`` (which may be the same).
+
+    ``walk`` = (first variate, step to the next).  The losses of variate v are left in ``losses + v * step``.  None for
+    ``y`` compiles it without the output.
+    """
+    _, V, D, N, _, _ = sizes
+    size = N * 2 * lanes(zero)
     for i in range(V):
         v = walk[0] + i * walk[1]
-        at = (cell + v) * D + channel
-        xv, d1, d2 = vload(x, at), vload(dt1, at), vload(dt2, at)
-        total = vload(skip, channel) * xv
-        s = q + v * N * 2 * L
-        left, above = p + v * N * 2 * L, s - walk[1] * N * 2 * L
-        bc = (cell + v) * N
-        for n in range(N):
-            g, k = n * ROWS * L, n * 2 * L
-            a1, a2, m1 = _time_gates(rows, g, d1, scales)
-            a3, a4, m4 = _variate_gates(rows, g, d2, scales)
-            w1, w2 = _weight(rows, g + 4 * L, d1, m1, zoh_input), _weight(rows, g + 5 * L, d2, m4, zoh_input)
-            h1 = a1 * vload(before, left + k) + (a2 * vload(before, left + k + L) + (w1 * xv) * vsplat(B1, bc + n))
-            h2 = (w2 * xv) * vsplat(B2, bc + n)
-            if i > 0:
-                h2 = a3 * vload(now, above + k) + (a4 * vload(now, above + k + L) + h2)
-            vstore(now, s + k, h1)
-            vstore(now, s + k + L, h2)
-            if kept is not None:
-                vstore(kept, left + k, m1)
-                vstore(kept, left + k + L, m4)
-            if y is not None:
-                total = total + (h1 * vsplat(C1, bc + n) + h2 * vsplat(C2, bc + n))
+        s, m = v * size, losses + v * step
+        out = _time_step(zero, base, cells, scales, zoh_input, cell + v, channel, sizes, before + s, now + s, m)
+        if i == 0:
+            out = _variate_step(zero, base, cells, scales, zoh_input, cell + v, channel, sizes, None, now + s, m, out)
+        else:
+            above = now + s - walk[1] * size
+            out = _variate_step(zero, base, cells, scales, zoh_input, cell + v, channel, sizes, above, now + s, m, out)
         if y is not None:
-            vstore(y, at, total)
+            _prefetch(array_at(y, zero), (cell + V + v) * D + channel)
+            vstore(array_at(y, zero), (cell + v) * D + channel, out)
 
 
-@helper
-def _advance_pooled(data, rows, scales, zoh_input, place, sizes, pool, before, p, now, q, y):
-    """``_advance`` with the mean of h1 over the first ``n_pooled`` variates, kept in ``mean[m:]``, as what h2 hears."""
-    x, dt1, dt2, B1, B2, C1, C2, skip = data
-    _, V, D, N = sizes
-    cell, channel, _ = place
-    n_pooled, mean, m = pool
-    L = lanes(x)
-    for n in range(N):
-        vstore(mean, m + n * L, vfull(x, 0.0))
+@phase
+def _advance_pooled(
+    zero, base, cells, scales, zoh_input, cell, channel, sizes, n_pooled, before, now, mean, losses, step
+):
+    """``_advance`` with the mean of h1 over the first ``n_pooled`` variates as what h2 hears.
+
+    It is left in ``mean`` as the h1 of a variate above all others whose h2 is zero.
+    """
+    x, _, _, _, _, C1, _, skip, y = cells
+    _, V, D, N, _, stride = sizes
+    work, L = array_at(base, zero), lanes(zero)
+    size = N * 2 * L
+    _clear(zero, base, mean, size)
     for v in range(V):
-        at = (cell + v) * D + channel
-        xv, d1 = vload(x, at), vload(dt1, at)
-        share = vfull(x, 1.0 / n_pooled if v < n_pooled else 0.0)
-        for n in range(N):
-            g, s = n * ROWS * L, (v * N + n) * 2 * L
-            a1, a2, m1 = _time_gates(rows, g, d1, scales)
-            w1 = _weight(rows, g + 4 * L, d1, m1, zoh_input)
-            u1 = w1 * xv * vsplat(B1, (cell + v) * N + n)
-            h1 = a1 * vload(before, p + s) + (a2 * vload(before, p + s + L) + u1)
-            vstore(now, q + s, h1)
-            vstore(mean, m + n * L, vload(mean, m + n * L) + share * h1)
+        s, m = v * size, losses + v * step
+        _time_step(zero, base, cells, scales, zoh_input, cell + v, channel, sizes, before + s, now + s, m)
+        weight = zero + (1.0 / n_pooled if v < n_pooled else 0.0)
+        for k in range(0, size, 2 * L):
+            vstore(work, mean + k, vload(work, mean + k) + weight * vload(work, now + s + k))
     for v in range(V):
-        at = (cell + v) * D + channel
-        xv, d2 = vload(x, at), vload(dt2, at)
-        total = vload(skip, channel) * xv
+        s, m, at = v * size, losses + v * step, (cell + v) * D + channel
+        out = vload(array_at(skip, zero), channel) * vload(array_at(x, zero), at)
         for n in range(N):
-            bc, g, s = (cell + v) * N + n, n * ROWS * L, (v * N + n) * 2 * L
-            a3, _, m4 = _variate_gates(rows, g, d2, scales)
-            h2 = a3 * vload(mean, m + n * L) + _weight(rows, g + 5 * L, d2, m4, zoh_input) * xv * vsplat(B2, bc)
-            vstore(now, q + s + L, h2)
-            if y is not None:
-                total = total + (vload(now, q + s) * vsplat(C1, bc) + h2 * vsplat(C2, bc))
-        if y is not None:
-            vstore(y, at, total)
+            out = out + vload(work, now + s + n * 2 * L) * vsplat(array_at(C1, zero), (cell + v) * stride + n)
+        out = _variate_step(zero, base, cells, scales, zoh_input, cell + v, channel, sizes, mean, now + s, m, out)
+        if y != 0:
+            vstore(array_at(y, zero), at, out)
 
 
 @kernel
-def forward(data, parameters, scales, zoh_input, n_pooled, sizes, walk, interval, states, y, checkpoints, lo, hi):
-    """Sweep the jobs lo..hi: ``states`` holds the states before the first column and receives those of the last."""
-    T, V, D, N = sizes
-    L = lanes(y)
-    n_blocks = D // L
-    n_intervals = -(-T // interval) if interval else 0
-    mean = np.empty(N * L, y.dtype)
-    for job in range(lo, hi):
-        b, channel = job // n_blocks, job % n_blocks * L
-        rows, state = parameters[job % n_blocks], states[job]
-        for t in range(T):
-            place = ((b * T + t) * V, channel, 0)
-            if interval and t % interval == 0:
-                checkpoints[job * n_intervals + t // interval][:] = state
-            if n_pooled is None:
-                _advance(data, rows, scales, zoh_input, place, sizes, walk, state, 0, state, 0, y, None)
-            else:
-                pool = (n_pooled[b], mean, 0)
-                _advance_pooled(data, rows, scales, zoh_input, place, sizes, pool, state, 0, state, 0, y)
+def forward(like, cells, parameters, scales, zoh_input, n_pooled, sizes, walk, interval, states, checkpoints, lo, hi):
+    """Sweep the jobs lo..hi, each of them one block of channels of one batch element.
 
-
-@helper
-def _gate_gradients(rows, own, cross, scales, p, left, crossing, a_own, a_cross, m, d, grad_rows, slope):
-    """Gradients through the two gates of one state, p (a_own left + a_cross crossing).
-
-    Those of the parameter rows ``own`` and ``cross`` are added to ``grad_rows``; that of log2 decay per unit of dt is
-    returned, added to ``slope``.
+    ``states`` holds the states before the first column and receives those of the last; at address 0 they are zero and
+    not asked for.  ``like`` is any array of the type of numbers.
     """
-    decayed = p * a_own * left
-    if scales is None:
-        decayed = decayed - p * a_own * (vload(rows, cross) * crossing)
-        vstore(grad_rows, cross, vload(grad_rows, cross) + p * m * crossing)
-    else:
-        crossed = p * a_cross * crossing
-        slope = slope + crossed * vload(rows, cross)
-        vstore(grad_rows, cross, vload(grad_rows, cross) + crossed * d)
-    vstore(grad_rows, own, vload(grad_rows, own) + decayed * d)
-    return slope + decayed * vload(rows, own)
-
-
-@helper
-def _input_gradients(rows, own, inverse, zoh_input, pb, x, d, w, m, grad_rows, to_dt):
-    """Gradient of u = w(dt, alpha) x B through w: into the row of alpha, and added to the sum over n for dt / x."""
-    if zoh_input is None:
-        return to_dt + pb
-    e = 1.0 - m
-    vstore(grad_rows, own, vload(grad_rows, own) - pb * x * ((d * e - w) * vload(rows, inverse)))
-    return to_dt + pb * e
-
-
-@helper
-def _retreat(data, dy, rows, scales, zoh_input, place, sizes, walk, H, kept, before, carry, row, grad_rows, grads):
-    """Adjoint of ``_advance``: ``carry`` holds what later columns hand to this one, and leaves what this one hands on.
-
-    ``H[before:]`` holds the states of the column before and behind them those of this one, ``kept[before:]`` what
-    ``_advance`` kept of this one's gates.
-    """
-    x, dt1, dt2, B1, B2, C1, C2, skip = data
-    gx, gdt1, gdt2, gBC = grads
-    _, V, D, N = sizes
-    cell, channel, slab = place
-    L = lanes(x)
-    now = before + V * N * 2 * L
-    zero = vfull(x, 0.0)
-    for k in range(2 * N):
-        vstore(row, k * L, zero)
-    for i in range(V - 1, -1, -1):
-        v = walk[0] + i * walk[1]
-        at = (cell + v) * D + channel
-        xv, d1, d2, dyv = vload(x, at), vload(dt1, at), vload(dt2, at), vload(dy, at)
-        slope1, slope2, to_x, to_dt1, to_dt2 = zero, zero, vload(skip, channel) * dyv, zero, zero
-        s = v * N * 2 * L
-        above = now + s - walk[1] * N * 2 * L
-        bc = (cell + v) * N
-        for n in range(N):
-            g, k = n * ROWS * L, n * 2 * L
-            if scales is None:  # the replay left the complements of the gates: no exponential here
-                m1, m4 = vload(kept, before + s + k), vload(kept, before + s + k + L)
-                a1, a2, a3, a4 = 1.0 - m1, m1 * vload(rows, g + L), m4 * vload(rows, g + 2 * L), 1.0 - m4
-            else:
-                a1, a2, m1 = _time_gates(rows, g, d1, scales)
-                a3, a4, m4 = _variate_gates(rows, g, d2, scales)
-            w1, w2 = _weight(rows, g + 4 * L, d1, m1, zoh_input), _weight(rows, g + 5 * L, d2, m4, zoh_input)
-            p1 = dyv * vsplat(C1, bc + n) + (vload(carry, s + k) + vload(row, k))
-            p2 = dyv * vsplat(C2, bc + n) + (vload(carry, s + k + L) + vload(row, k + L))
-            vstore(carry, s + k, a1 * p1)
-            vstore(carry, s + k + L, a2 * p1)
-            vstore(row, k, a3 * p2)
-            vstore(row, k + L, a4 * p2)
-            left1, left2 = vload(H, before + s + k), vload(H, before + s + k + L)
-            slope1 = _gate_gradients(rows, g, g + L, scales, p1, left1, left2, a1, a2, m1, d1, grad_rows, slope1)
-            if i > 0:
-                above1, above2 = vload(H, above + k), vload(H, above + k + L)
-                slope2 = _gate_gradients(
-                    rows, g + 3 * L, g + 2 * L, scales, p2, above2, above1, a4, a3, m4, d2, grad_rows, slope2
-                )
-            pb1, pb2 = p1 * vsplat(B1, bc + n), p2 * vsplat(B2, bc + n)
-            if zoh_input is not None:
-                to_x = to_x + (pb1 * w1 + pb2 * w2)
-            to_dt1 = _input_gradients(rows, g, g + 4 * L, zoh_input, pb1, xv, d1, w1, m1, grad_rows, to_dt1)
-            to_dt2 = _input_gradients(rows, g + 3 * L, g + 5 * L, zoh_input, pb2, xv, d2, w2, m4, grad_rows, to_dt2)
-            out1, out2 = dyv * vload(H, now + s + k), dyv * vload(H, now + s + k + L)
-            vadd_sums(gBC, (slab + bc + n) * 4, p1 * (w1 * xv), p2 * (w2 * xv), out1, out2)
-        if zoh_input is None:
-            to_x = to_x + (to_dt1 * d1 + to_dt2 * d2)
-        vstore(gx, at, to_x)
-        vstore(gdt1, at, slope1 * LN_2 + to_dt1 * xv)
-        vstore(gdt2, at, slope2 * LN_2 + to_dt2 * xv)
-
-
-@helper
-def _retreat_pooled(data, dy, rows, scales, zoh_input, place, sizes, pool, H, before, carry, row, grad_rows, grads):
-    """Adjoint of ``_advance_pooled``: first the variate states, whose adjoints add up to what the mean hands to h1."""
-    x, dt1, dt2, B1, B2, C1, C2, skip = data
-    gx, gdt1, gdt2, gBC = grads
-    _, V, D, N = sizes
-    cell, channel, slab = place
-    n_pooled, mean, m = pool
-    L = lanes(x)
-    now = before + V * N * 2 * L
-    zero = vfull(x, 0.0)
-    for n in range(N):
-        vstore(row, n * L, zero)
-    for v in range(V):
-        at = (cell + v) * D + channel
-        xv, d2, dyv = vload(x, at), vload(dt2, at), vload(dy, at)
-        slope2, to_x, to_dt2 = zero, vload(skip, channel) * dyv, zero
-        for n in range(N):
-            bc, g, s = (cell + v) * N + n, n * ROWS * L, (v * N + n) * 2 * L
-            a3, a4, m4 = _variate_gates(rows, g, d2, scales)
-            w2 = _weight(rows, g + 5 * L, d2, m4, zoh_input)
-            p2 = dyv * vsplat(C2, bc) + vload(carry, s + L)
-            vstore(row, n * L, vload(row, n * L) + a3 * p2)
-            heard = vload(mean, m + n * L)
-            slope2 = _gate_gradients(
-                rows, g + 3 * L, g + 2 * L, scales, p2, zero, heard, a4, a3, m4, d2, grad_rows, slope2
-            )
-            pb2 = p2 * vsplat(B2, bc)
-            to_x = to_x + pb2 * w2
-            to_dt2 = _input_gradients(rows, g + 3 * L, g + 5 * L, zoh_input, pb2, xv, d2, w2, m4, grad_rows, to_dt2)
-            out2 = dyv * vload(H, now + s + L)
-            vadd_sums(gBC, (slab + bc) * 4, zero, p2 * (w2 * xv), zero, out2)
-        vstore(gx, at, to_x)
-        vstore(gdt2, at, slope2 * LN_2 + to_dt2 * xv)
-    for v in range(V):
-        at = (cell + v) * D + channel
-        xv, d1, dyv = vload(x, at), vload(dt1, at), vload(dy, at)
-        share = vfull(x, 1.0 / n_pooled if v < n_pooled else 0.0)
-        slope1, to_x, to_dt1 = zero, vload(gx, at), zero
-        for n in range(N):
-            bc, g, s = (cell + v) * N + n, n * ROWS * L, (v * N + n) * 2 * L
-            a1, a2, m1 = _time_gates(rows, g, d1, scales)
-            w1 = _weight(rows, g + 4 * L, d1, m1, zoh_input)
-            p1 = dyv * vsplat(C1, bc) + (vload(carry, s) + share * vload(row, n * L))
-            vstore(carry, s, a1 * p1)
-            vstore(carry, s + L, a2 * p1)
-            left1, left2 = vload(H, before + s), vload(H, before + s + L)
-            slope1 = _gate_gradients(rows, g, g + L, scales, p1, left1, left2, a1, a2, m1, d1, grad_rows, slope1)
-            pb1 = p1 * vsplat(B1, bc)
-            to_x = to_x + pb1 * w1
-            to_dt1 = _input_gradients(rows, g, g + 4 * L, zoh_input, pb1, xv, d1, w1, m1, grad_rows, to_dt1)
-            out1 = dyv * vload(H, now + s)
-            vadd_sums(gBC, (slab + bc) * 4, p1 * (w1 * xv), zero, out1, zero)
-        vstore(gx, at, to_x)
-        vstore(gdt1, at, slope1 * LN_2 + to_dt1 * xv)
-
-
-@helper
-def _skip_gradient(x, dy, first, last, D, channel):
-    """Sum of dy x over the cells first..last."""
-    total = vfull(x, 0.0)
-    for cell in range(first, last):
-        total = total + vload(dy, cell * D + channel) * vload(x, cell * D + channel)
-    return total
-
-
-@kernel
-def backward(
-    data, dy, parameters, scales, zoh_input, n_pooled, sizes, walk, interval, checkpoints, carries, grads, grad_rows,
-    grad_skip, lo, hi,
-):  # fmt: skip
-    """Adjoint of ``forward``: ``carries`` holds the gradient of the last states and receives that of the first.
-
-    The last of ``grads`` holds those of B1, B2, C1, C2 side by side, one slab for each channel block, zeros at first;
-    ``grad_rows`` and ``grad_skip`` one row for each job.
-    """
-    x = data[0]
-    T, V, D, N = sizes
-    L = lanes(x)
-    n_blocks, column = D // L, V * N * 2 * L
-    n_intervals = -(-T // interval)
-    H = np.empty((interval + 1) * column, x.dtype)
-    kept = np.empty(interval * column, x.dtype)
-    means = np.empty(interval * N * L, x.dtype)
-    row = np.empty(2 * N * L, x.dtype)
+    T, V, D, N, _, _ = sizes
+    zero = vfull(like, 0.0)
+    L = lanes(zero)
+    n_blocks, column, row_size = D // L, V * N * 2 * L, (N * ROWS + 2) * L
+    here = 0 * L  # not a literal, which would be a type of its own
+    state, mean, losses = row_size, row_size + column, row_size + column + N * 2 * L
+    work = np.empty(losses + (_n_losses(scales) * N + 1) * L, like.dtype)
+    base = _aligned(work)
     for job in range(lo, hi):
         b, block = job // n_blocks, job % n_blocks
-        channel, slab = block * L, block * (len(grads[3]) // (4 * n_blocks))
-        rows, carry, job_rows = parameters[block], carries[job], grad_rows[job]
-        vstore(grad_skip, job * L, _skip_gradient(x, dy, b * T * V, (b + 1) * T * V, D, channel))
-        for k in range(n_intervals - 1, -1, -1):
-            start, stop = k * interval, min(T, (k + 1) * interval)
-            H[:column] = checkpoints[job * n_intervals + k]
-            for t in range(start, stop):
-                place, at = ((b * T + t) * V, channel, slab), (t - start) * column
-                if n_pooled is None:
-                    _advance(data, rows, scales, zoh_input, place, sizes, walk, H, at, H, at + column, None, kept)
-                else:
-                    pool = (n_pooled[b], means, (t - start) * N * L)
-                    _advance_pooled(data, rows, scales, zoh_input, place, sizes, pool, H, at, H, at + column, None)
-            for t in range(stop - 1, start - 1, -1):
-                place, at = ((b * T + t) * V, channel, slab), (t - start) * column
-                if n_pooled is None:
-                    _retreat(
-                        data, dy, rows, scales, zoh_input, place, sizes, walk, H, kept, at, carry, row, job_rows, grads
-                    )
-                else:
-                    pool = (n_pooled[b], means, (t - start) * N * L)
-                    _retreat_pooled(
-                        data, dy, rows, scales, zoh_input, place, sizes, pool, H, at, carry, row, job_rows, grads
-                    )
+        _copy(zero, parameters, block * row_size, base, here, row_size)
+        _copy(zero, states, job * column, base, state, column)
+        for t in range(T):
+            cell, channel = (b * T + t) * V, block * L
+            if interval and t % interval == 0:
+                at = (job * -(-T // interval) + t // interval) * column
+                _copy(zero, base, state, checkpoints, at, column)
+            if n_pooled is None:
+                _advance(
+                    zero, base, cells, scales, zoh_input, cell, channel, sizes, walk, state, state, losses, here,
+                    cells[8],
+                )  # fmt: skip
+            else:
+                _advance_pooled(
+                    zero, base, cells, scales, zoh_input, cell, channel, sizes, n_pooled[b], state, state, mean,
+                    losses, here,
+                )  # fmt: skip
+        if states != 0:
+            _copy(zero, base, state, states, job * column, column)
+    work[0] = 0.0  # it lives until here

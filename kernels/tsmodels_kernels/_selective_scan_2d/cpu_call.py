@@ -1,4 +1,9 @@
-"""From torch tensors to the arrays that the kernels in ``cpu.py`` read, and back."""
+"""From torch tensors to what the kernels in ``cpu.py`` and ``cpu_backward.py`` take, and back.
+
+Kernels take addresses.  What they write is allocated by torch, whose memory is aligned to whole vectors.
+"""
+
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -8,6 +13,8 @@ from torch.nn.functional import pad
 from .. import _pool
 from .._backend import VECTOR_BYTES
 from .options import Options
+
+_LIKE = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0, np.float64)}
 
 # A replayed interval of column states should stay in the second-level cache.
 _REPLAY_BYTES = 256 * 1024
@@ -24,7 +31,7 @@ def n_lanes(dtype: torch.dtype) -> int:
 
 def default_interval(T: int, V: int, N: int) -> int:
     """Steps between stored column states: as many as the cache holds, at least sqrt(T) to bound the memory."""
-    column_bytes = 4 * V * N * VECTOR_BYTES  # two states and the two gates kept beside them
+    column_bytes = 4 * V * N * VECTOR_BYTES  # two states and the two losses kept beside them
     return max(1, min(T, max(int(T**0.5), _REPLAY_BYTES // max(1, column_bytes))))
 
 
@@ -44,31 +51,43 @@ class _Layout:
         self.N, self.dtype, self.L = N, x.dtype, n_lanes(x.dtype)
         self.n_blocks = -(-self.D // self.L)
         self.padding = self.n_blocks * self.L - self.D
-        self.n_jobs = self.B * self.n_blocks
-        self.sizes = (self.T, self.V, self.D + self.padding, N)
-        self.grain = max(1, _GRAIN_ELEMENTS // max(1, self.T * self.V * N * self.L))
+        self.elements_in_block = max(1, self.T * self.V * N * self.L)
 
-    def flat(self, tensor: Tensor) -> np.ndarray:
-        """(..., D) -> one dimension, channels padded by zeros."""
-        if self.padding:
-            tensor = pad(tensor, (0, self.padding))
-        return tensor.contiguous().view(-1).numpy()
+    def empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=self.dtype)
 
-    def unpadded(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).view(self.B, self.T, self.V, -1)[..., : self.D].contiguous()
+    def per_channel(self) -> Tensor:
+        """Room for one number for each cell and channel."""
+        return self.empty(self.B * self.T * self.V * self.n_blocks * self.L)
 
-    def states(self, h1: Tensor | None, h2: Tensor | None) -> np.ndarray:
-        """(B, V, D, N) twice, None for zeros -> a new array (jobs, V * N * 2 * lanes)."""
+    def dense(self, tensor: Tensor) -> Tensor:
+        """(..., D) in the order of its axes, channels padded by zeros; a copy only where that is needed."""
+        return (pad(tensor, (0, self.padding)) if self.padding else tensor).contiguous()
+
+    def unpadded(self, flat: Tensor) -> Tensor:
+        return flat.view(self.B, self.T, self.V, -1)[..., : self.D].contiguous()
+
+    def maps(self, *maps: Tensor) -> tuple[tuple[Tensor, ...], int]:
+        """B1, B2, C1, C2 and the elements from a cell of any to the next; parts of one tensor need no copy."""
+        step = maps[0].stride(2)
+        strides = (self.T * self.V * step, self.V * step, step, 1)
+        if all(m.stride() == strides for m in maps):
+            return maps, step
+        return tuple(m.contiguous() for m in maps), self.N
+
+    def states(self, h1: Tensor | None, h2: Tensor | None, wanted: bool) -> Tensor:
+        """(B, V, D, N) twice, None for zeros -> a new tensor (B, n_blocks, V, N, 2, lanes); empty if all are zero."""
+        if h1 is None and h2 is None and not wanted:
+            return self.empty(0)
         packed = torch.zeros((self.B, self.n_blocks, self.V, self.N, 2, self.L), dtype=self.dtype)
         for i, h in enumerate((h1, h2)):
             if h is not None:
                 padded = pad(h, (0, 0, 0, self.padding)) if self.padding else h
                 packed[..., i, :] = padded.unflatten(2, (self.n_blocks, self.L)).permute(0, 2, 1, 4, 3)
-        return packed.view(self.n_jobs, -1).numpy()
+        return packed
 
-    def unpacked_states(self, array: np.ndarray) -> tuple[Tensor, Tensor]:
+    def unpacked_states(self, packed: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse of ``states``."""
-        packed = torch.from_numpy(array).view(self.B, self.n_blocks, self.V, self.N, 2, self.L)
         h1, h2 = (packed[..., i, :].permute(0, 2, 1, 4, 3).flatten(2, 3)[:, :, : self.D] for i in range(2))
         return h1.contiguous(), h2.contiguous()
 
@@ -77,40 +96,45 @@ class _Layout:
         zeros = torch.zeros((self.B, self.V, self.D, self.N), dtype=self.dtype)
         return zeros.clone() if h1 is None else h1.clone(), zeros if h2 is None else h2.clone()
 
-    def parameters(self, alpha1, rho2, rho3, alpha4, options: Options) -> np.ndarray:
-        """The rows that ``cpu.py`` documents, (n_blocks, N * rows * lanes)."""
-        from .cpu import LOG2_E
+    def parameters(self, alpha1, rho2, rho3, alpha4, options: Options) -> Tensor:
+        """The rows that ``cpu.py`` documents, (n_blocks, N * rows + 2, lanes)."""
+        from .._simd_math import LOG2_E
 
         if options.gates == "zoh":
-            cross = (rho2 * options.cross2, rho3 * options.cross3)
+            rates, cross = (alpha1, alpha4), (rho2 * options.cross2, rho3 * options.cross3)
         else:
-            cross = (-LOG2_E * rho2, -LOG2_E * rho3)
+            rates, cross = (alpha1, rho2, rho3, alpha4), (-LOG2_E * rho2, -LOG2_E * rho3)
         rows = torch.stack((-LOG2_E * alpha1, *cross, -LOG2_E * alpha4, 1 / alpha1, 1 / alpha4))
-        padded = pad(rows, (0, 0, 0, self.padding)) if self.padding else rows
-        blocks = padded.unflatten(1, (self.n_blocks, self.L)).permute(1, 3, 0, 2)  # (n_blocks, N, rows, lanes)
-        return blocks.reshape(self.n_blocks, -1).numpy()
+        fastest = (LOG2_E * torch.stack(rates)).abs().amax(2).unflatten(0, (2, -1)).amax(1)
+        if self.padding:
+            rows, fastest = pad(rows, (0, 0, 0, self.padding)), pad(fastest, (0, self.padding))
+        packed = self.empty(self.n_blocks, self.N * len(rows) + 2, self.L)
+        packed[:, :-2].unflatten(1, (self.N, -1)).copy_(rows.unflatten(1, (self.n_blocks, -1)).permute(1, 3, 0, 2))
+        packed[:, -2:].copy_(fastest.unflatten(1, (self.n_blocks, -1)).transpose(0, 1))
+        return packed
 
-    def common(self, parameters: np.ndarray, n_variates: Tensor, options: Options, interval: int) -> tuple:
-        """The arguments that both kernels take between the data and their own arrays."""
+    def inputs(self, tensors: tuple[Tensor, ...], n_variates: Tensor, options: Options, interval: int) -> tuple:
+        """The tensors that both kernels read of the cells, the parameters, and what kernels take after these two."""
+        x, dt1, dt2, B1, B2, C1, C2, alpha1, rho2, rho3, alpha4, skip = tensors
+        maps, step = self.maps(B1, B2, C1, C2)
+        cells = (*(self.dense(t) for t in (x, dt1, dt2)), *maps, self.dense(skip))
+        rates = (alpha1, alpha4) if options.gates == "zoh" else (alpha1, rho2, rho3, alpha4)
+        n_rates = 1 if all(r.stride(1) == 0 for r in rates) else self.N  # 0 where (D, 1) was expanded
         factor = options.gate_scale
-        scales = np.array([factor, factor * options.cross2, factor * options.cross3], parameters.dtype)
-        return (
-            parameters,
-            None if options.gates == "zoh" else scales,
+        choices = (
+            None if options.gates == "zoh" else (factor, factor * options.cross2, factor * options.cross3),
             True if options.input_rule == "zoh" else None,
             n_variates.contiguous().numpy() if options.coupling == "pooled" else None,
-            self.sizes,
+            (self.T, self.V, self.n_blocks * self.L, self.N, n_rates, step),
             (self.V - 1, -1) if options.reverse_v else (0, 1),
             min(interval, self.T),
         )
+        return cells, self.parameters(alpha1, rho2, rho3, alpha4, options), choices
 
-    def data(self, x, dt1, dt2, B1, B2, C1, C2, skip) -> tuple[np.ndarray, ...]:
-        """The arrays that both kernels read per cell, and the weight of the input in the output."""
-        return (
-            *(self.flat(t) for t in (x, dt1, dt2)),
-            *(t.contiguous().view(-1).numpy() for t in (B1, B2, C1, C2)),
-            self.flat(skip),
-        )
+
+def _addresses(tensors: Iterable[Tensor]) -> tuple[int, ...]:
+    """Where the tensors lie; 0 for empty ones.  Whoever passes them on holds the tensors."""
+    return tuple(t.data_ptr() for t in tensors)
 
 
 def forward(
@@ -123,23 +147,28 @@ def forward(
     with_state: bool,
 ) -> tuple[Tensor, ...]:
     """``y``, the last ``h1, h2`` (empty without ``with_state``), column states every ``interval`` steps (0: none)."""
-    x, *inputs, alpha1, rho2, rho3, alpha4, skip = tensors
-    checkpoints = np.empty(checkpoint_shape(x, alpha1.shape[1], interval), x.numpy().dtype)
+    x, alpha1, skip = tensors[0], tensors[7], tensors[11]
     layout = _Layout(x, alpha1.shape[1])
+    checkpoints = layout.empty(*checkpoint_shape(x, layout.N, interval))
     if not x.numel():
         last = layout.passed_on(h1, h2) if with_state else (x.new_empty(0), x.new_empty(0))
-        return x * skip, *last, torch.from_numpy(checkpoints)
+        return x * skip, *last, checkpoints
     from .cpu import forward as kernel
 
-    states = layout.states(h1, h2)
-    y = np.empty(x[..., 0].numel() * layout.sizes[2], states.dtype)
-    parameters = layout.parameters(alpha1, rho2, rho3, alpha4, options)
-    common = layout.common(parameters, n_variates, options, interval)
-    dt1, dt2, B1, B2, C1, C2 = inputs
-    data = layout.data(x, dt1, dt2, B1, B2, C1, C2, skip)
-    _pool.run(kernel, layout.n_jobs, data, *common, states, y, checkpoints, grain=layout.grain)
+    states, y = layout.states(h1, h2, with_state), layout.per_channel()
+    cells, parameters, choices = layout.inputs(tensors, n_variates, options, interval)
+    _pool.run(
+        kernel,
+        layout.B * layout.n_blocks,
+        _LIKE[x.dtype],
+        _addresses((*cells, y)),
+        parameters.data_ptr(),
+        *choices,
+        *_addresses((states, checkpoints)),
+        grain=-(-_GRAIN_ELEMENTS // layout.elements_in_block),
+    )
     last = layout.unpacked_states(states) if with_state else (x.new_empty(0), x.new_empty(0))
-    return layout.unpadded(y), *last, torch.from_numpy(checkpoints)
+    return layout.unpadded(y), *last, checkpoints
 
 
 def backward(
@@ -154,46 +183,47 @@ def backward(
     grad_h2: Tensor | None,
 ) -> tuple[Tensor, ...]:
     """Gradients of ``tensors``, in their order, and of the first states (empty without ``with_state``)."""
-    x, dt1, dt2, B1, B2, C1, C2, alpha1, rho2, rho3, alpha4, skip = tensors
+    x, B1, alpha1 = tensors[0], tensors[3], tensors[7]
     layout = _Layout(x, alpha1.shape[1])
     if not x.numel():
         first = layout.passed_on(grad_h1, grad_h2) if with_state else (x.new_empty(0), x.new_empty(0))
         return *(torch.zeros_like(t) for t in tensors), *first
     from .cpu import ROWS
-    from .cpu import backward as kernel
+    from .cpu_backward import backward as kernel
 
-    carries = layout.states(grad_h1, grad_h2)
-    dtype, n_cells = carries.dtype, x[..., 0].numel()
-    grads = (
-        *(np.empty(n_cells * layout.sizes[2], dtype) for _ in range(3)),
-        np.zeros(layout.n_blocks * B1.numel() * 4, dtype),
-    )
-    grad_rows = np.zeros((layout.n_jobs, layout.N * ROWS * layout.L), dtype)
-    grad_skip = np.zeros(layout.n_jobs * layout.L, dtype)
-    parameters = layout.parameters(alpha1, rho2, rho3, alpha4, options)
-    common = layout.common(parameters, n_variates, options, interval)
-    data = layout.data(x, dt1, dt2, B1, B2, C1, C2, skip)
-    outputs = (carries, grads, grad_rows, grad_skip)
+    # Blocks of channels add to the same gradients of B and C.  One job takes them in turn, or, where that would leave
+    # threads idle, each has a slab of its own, which NumPy adds up in the same order: the bits are the same.
+    n_groups = 1 if len(x) >= 4 * torch.get_num_threads() else layout.n_blocks
+    carries = layout.states(grad_h1, grad_h2, with_state)
+    by_cell = [layout.per_channel() for _ in range(3)]
+    slabs = layout.empty(n_groups, *B1.shape, 4)
+    by_row = layout.empty(layout.B, layout.n_blocks, layout.N, ROWS, layout.L)
+    by_skip = layout.empty(layout.B, layout.n_blocks * layout.L)
+    cells, parameters, choices = layout.inputs(tensors, n_variates, options, interval)
+    grad_y = layout.dense(grad_y)
     _pool.run(
         kernel,
-        layout.n_jobs,
-        data,
-        layout.flat(grad_y),
-        *common,
-        checkpoints.numpy(),
-        *outputs,
-        grain=layout.grain,
+        layout.B * n_groups,
+        _LIKE[x.dtype],
+        (*_addresses(cells), 0),
+        _addresses((grad_y, *by_cell, slabs)),
+        (n_groups, slabs[0].numel()),
+        parameters.data_ptr(),
+        *choices,
+        *_addresses((checkpoints, carries, by_row, by_skip)),
+        grain=-(-_GRAIN_ELEMENTS * n_groups // (layout.elements_in_block * layout.n_blocks)),
     )
-    # Jobs wrote slots of their own; NumPy adds them up in one fixed order, whatever the number of threads.
-    by_cell = [layout.unpadded(g) for g in grads[:3]]
-    by_state = torch.from_numpy(grads[3].reshape(layout.n_blocks, -1).sum(0)).view(*B1.shape, 4).unbind(-1)
-    rows = torch.from_numpy(grad_rows.reshape(layout.B, -1).sum(0)).view(layout.n_blocks, layout.N, ROWS, layout.L)
-    g1, g2, g3, g4, _, _ = rows.permute(2, 0, 3, 1).flatten(1, 2)[:, : layout.D]
+    by_map = slabs[0] if n_groups == 1 else torch.from_numpy(slabs.numpy().sum(0))
+    g1, g2, g3, g4 = torch.from_numpy(by_row.numpy().sum(0)).permute(2, 0, 3, 1).flatten(1, 2)[:4, : layout.D]
     if options.gates == "zoh":
         g2, g3 = g2 * options.cross2, g3 * options.cross3
     else:
         g2, g3 = -g2, -g3
-    by_skip = torch.from_numpy(grad_skip.reshape(layout.B, -1).sum(0))[: layout.D]
     first = layout.unpacked_states(carries) if with_state else (x.new_empty(0), x.new_empty(0))
-    by_parameter = [g.contiguous() for g in (-g1, g2, g3, -g4)]
-    return *by_cell, *(g.contiguous() for g in by_state), *by_parameter, by_skip, *first
+    return (
+        *map(layout.unpadded, by_cell),
+        *(g.contiguous() for g in by_map.unbind(-1)),
+        *(g.contiguous() for g in (-g1, g2, g3, -g4)),
+        torch.from_numpy(by_skip.numpy().sum(0))[: layout.D].contiguous(),
+        *first,
+    )

@@ -6,13 +6,13 @@ import pytest
 import torch
 from scan2d import NAMES, TOLERANCE, arguments, assert_close
 
-cuda = pytest.importorskip("numba.cuda", reason="needs numba-cuda")
-from tsmodels_kernels._selective_scan_2d import cuda as launches  # noqa: E402 - imports numba.cuda
-from tsmodels_kernels._selective_scan_2d.cuda_backward import retreat  # noqa: E402
-from tsmodels_kernels._selective_scan_2d.cuda_forward import sweep  # noqa: E402
-from tsmodels_kernels._selective_scan_2d.cuda_parts import Kind  # noqa: E402
-from tsmodels_kernels._selective_scan_2d.options import Options  # noqa: E402
-from tsmodels_kernels._selective_scan_2d.ref import selective_scan_2d_ref  # noqa: E402
+pytest.importorskip("numba_cuda", reason="needs numba-cuda")
+from tsmodels_kernels._selective_scan_2d import cuda as launches
+from tsmodels_kernels._selective_scan_2d.cuda_backward import retreat
+from tsmodels_kernels._selective_scan_2d.cuda_forward import sweep
+from tsmodels_kernels._selective_scan_2d.cuda_parts import Kind
+from tsmodels_kernels._selective_scan_2d.options import Options
+from tsmodels_kernels._selective_scan_2d.ref import selective_scan_2d_ref
 
 DTYPES = (torch.float64, torch.float32)
 NAN, INF = float("nan"), float("inf")
