@@ -27,18 +27,19 @@ def _computable(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
-def _walk(tensor: Tensor | None, reverse: bool) -> list[int]:
-    """A tensor (B, T, D), (B, T, G, N) or (slab, B, T, G, N) as ``cpu.py`` describes it; zeros for none."""
+def _walk(tensor: Tensor | None, reverse: bool, n_parts: int = 1) -> list[int]:
+    """A tensor (B, T, D) or (B, T, G, N) as ``cpu.py`` describes it; zeros for none.
+
+    Of slabs (n_parts > 1) the first axis counts them.
+    """
     if tensor is None:
         return _NO_WALK
-    strides, slab, group = tensor.stride(), 0, 0
-    if len(strides) == 5:
-        slab, *strides = strides
-    batch, step, *others = strides
-    if len(others) == 2:
-        group = others[0]
-    first, step = ((tensor.shape[-len(strides) + 1] - 1) * step, -step) if reverse else (0, step)
-    return [tensor.data_ptr(), batch, first, step, group, slab]
+    strides, slab, T = tensor.stride(), 0, tensor.shape[1]
+    if n_parts > 1:
+        (slab, *strides), T = strides, tensor.shape[2]
+    batch, step, *group = strides[:-1]
+    first, step = ((T - 1) * step, -step) if reverse else (0, step)
+    return [tensor.data_ptr(), batch, first, step, group[0] if group else 0, slab]
 
 
 def _checkpoint_walk(kept: Tensor) -> list[int]:
@@ -51,14 +52,15 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _n_blocks(D: int, G: int) -> int:
-    """Blocks of channels of one group."""
-    return -(-(D // G) // cpu.BLOCK)
+def _blocks(x: Tensor, B: Tensor) -> tuple[int, int]:
+    """Number of groups, and of blocks of channels in each."""
+    G = B.shape[2] if B.ndim == 4 else 1
+    return G, -(-(x.shape[2] // G) // cpu.BLOCK)
 
 
 def _run(kernel, x: Tensor, A: Tensor, B: Tensor, with_softplus: bool, tensors: list, walks: list[list[int]]) -> None:
-    (n_cases, T, D), N, G = x.shape, A.shape[1], B.shape[2]
-    n_blocks = _n_blocks(D, G)
+    (n_cases, T, D), N = x.shape, A.shape[1]
+    G, n_blocks = _blocks(x, B)
     header = [cpu.ADDRESSES + len(tensors), T, D, N, D // G, G, n_blocks, -(-T // CHUNK), with_softplus]
     plan = np.array(sum(walks, header + [_address(t) for t in tensors]), np.int64)
     grain = max(1, _GRAIN_ELEMENTS // max(1, T * N * min(D // G, cpu.BLOCK)))
@@ -90,15 +92,18 @@ def backward(
     checkpoints = checkpoints.contiguous()
     grad_x, grad_dt = _empty(x.shape, dtype), _empty(x.shape, dtype)
     grad_z = z if z is None else _empty(x.shape, dtype)
-    slabs = [_empty((_n_blocks(n_channels, B.shape[2]), *B.shape), dtype) for _ in range(2)]
-    by_channel = [t if t is None else A.new_zeros((n_cases, n_channels)) for t in (D, dt_bias)]
-    by_case = [_empty((n_cases, *A.shape), dtype), *by_channel]
+    _, n_blocks = _blocks(x, B)
+    slabs = [_parts(n_blocks, B.shape, dtype) for _ in range(2)]
+    by_channel = [t if t is None else _parts(n_cases, t.shape, dtype).zero_() for t in (D, dt_bias)]
+    by_case = [_parts(n_cases, A.shape, dtype), *by_channel]
     first = _empty((n_cases, *A.shape), dtype)
     walks = [_walk(t, reverse) for t in (x, dt, B, C, z, grad_y)]
     walks += [_checkpoint_walk(checkpoints), _walk(grad_x, reverse), _walk(grad_dt, reverse)]
-    walks += [_walk(t, reverse) for t in (*slabs, grad_z)]
+    walks += [*(_walk(slab, reverse, n_blocks) for slab in slabs), _walk(grad_z, reverse)]
     _run(cpu.backward, x, A, B, dt_softplus, [*parameters, *by_case, first], walks)
-    grad_B, grad_C, grad_A, grad_D, grad_bias = (_sum(parts) for parts in (*slabs, *by_case))
+    grad_B, grad_C = (_sum(slab, B.shape) for slab in slabs)
+    grad_A = _sum(by_case[0], A.shape)
+    grad_D, grad_bias = (t if t is None else _sum(t, (n_channels,)) for t in by_channel)
     grads = (grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, first)
     return tuple(_gradient(grad, t, dtype) for grad, t in zip(grads, inputs, strict=True))
 
@@ -110,11 +115,14 @@ def _gradient(grad: Tensor | None, tensor: Tensor | None, dtype: torch.dtype) ->
     return grad if tensor.dtype == dtype else grad.to(tensor.dtype)
 
 
-def _sum(parts: Tensor | None) -> Tensor | None:
-    """Sum over the first axis by NumPy: in one fixed order, whatever the number of threads."""
-    if parts is None:
-        return None
-    if len(parts) == 1:
-        return parts[0]
+def _parts(n_parts: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Memory for the parts of a sum, or for the sum itself where it has one part."""
+    return _empty(shape if n_parts == 1 else (n_parts, *shape), dtype)
+
+
+def _sum(parts: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum over the first axis of ``_parts`` by NumPy: in one fixed order, whatever the number of threads."""
+    if parts.ndim == len(shape):
+        return parts
     with np.errstate(all="ignore"):  # NaN and inf are legal values
         return torch.from_numpy(parts.numpy().sum(0))

@@ -3,7 +3,6 @@
 import functools
 import importlib
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +15,10 @@ from .ref import selective_scan_ref
 CHUNK = 32  # steps between the states that are kept for the backward, on every device
 
 _NAME = "selective_scan"
+# B and C are (B, T, N) or (B, T, G, N)
 _INPUTS = "Tensor x, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? dt_bias, Tensor? state"  # 9
 _N_INPUTS = 9
+_AXES = {"dt": "(B, T, D)", "C": "of B", "z": "(B, T, D)", "D": "(D,)", "dt_bias": "(D,)", "state": "(B, D, N)"}
 _WIDE = ("A", "D", "dt_bias", "state")  # float32 beside half-precision data
 # Private to torch and read once: without it torch.func raises, and nothing else changes.
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
@@ -29,20 +30,35 @@ LIBRARY.define(
 
 
 @functools.cache
-def _kernels(device: str) -> ModuleType:
-    """The module with the kernels of a device, imported on the first call: importing the package stays cheap."""
-    return importlib.import_module({"cpu": ".cpu_call", "cuda": ".cuda"}[device], __package__)
+def _kernels(module: str) -> ModuleType:
+    """The module that launches kernels, imported on the first call: importing the package stays cheap."""
+    return importlib.import_module(f".{module}", __package__)
 
 
-def _implementation(device):
-    def forward(*args):
-        refuse_lost_gradient(_NAME, *(t for t in args[:_N_INPUTS] if t is not None))
-        return _kernels(device).forward(*args)
+def _grouped(x, dt, A, B, C, *others):
+    """Arguments of the operator with an axis of groups in B and C."""
+    return x, dt, A, *(m.unsqueeze(2) if m.ndim == 3 else m for m in (B, C)), *others
 
-    def backward(*args):
-        return _kernels(device).backward(*args)
 
-    return forward, backward
+def _cpu(*args):
+    refuse_lost_gradient(_NAME, *(t for t in args[:_N_INPUTS] if t is not None))
+    return _kernels("cpu_call").forward(*args)
+
+
+def _cpu_backward(*args):
+    return _kernels("cpu_call").backward(*args)
+
+
+def _cuda(*args):
+    refuse_lost_gradient(_NAME, *(t for t in args[:_N_INPUTS] if t is not None))
+    return _kernels("cuda").forward(*_grouped(*args))
+
+
+def _cuda_backward(grad_y, grad_state, *args):
+    grads = list(_kernels("cuda").backward(grad_y, grad_state, *_grouped(*args)))
+    for k in (3, 4):  # B, C
+        grads[k] = grads[k].view(args[k].shape)
+    return tuple(grads)
 
 
 def checkpoint_shape(x: Tensor, A: Tensor, keep: bool) -> tuple[int, ...]:
@@ -61,18 +77,12 @@ def _fake_backward(grad_y, grad_state, *args):
     return tuple(x.new_empty(0) if t is None else t.new_empty(t.shape) for t in args[:_N_INPUTS])
 
 
-for _device in ("cpu", "cuda"):
-    _forward, _backward = _implementation(_device)
-    LIBRARY.impl(_NAME, _forward, _device.upper())
-    LIBRARY.impl(f"{_NAME}_backward", _backward, _device.upper())
+LIBRARY.impl(_NAME, _cpu, "CPU")
+LIBRARY.impl(f"{_NAME}_backward", _cpu_backward, "CPU")
+LIBRARY.impl(_NAME, _cuda, "CUDA")
+LIBRARY.impl(f"{_NAME}_backward", _cuda_backward, "CUDA")
 torch.library.register_fake(f"tsmodels::{_NAME}", _fake, lib=LIBRARY)
 torch.library.register_fake(f"tsmodels::{_NAME}_backward", _fake_backward, lib=LIBRARY)
-
-
-def _grouped(args):
-    """Arguments of the operator, whose B and C always have an axis of groups."""
-    x, dt, A, B, C, *others = args
-    return x, dt, A, *(m.unsqueeze(2) if m.ndim == 3 else m for m in (B, C)), *others
 
 
 def _save(ctx, inputs, checkpoints):
@@ -87,7 +97,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, *args):
-        outputs = torch.ops.tsmodels.selective_scan(*_grouped(args), True)
+        outputs = torch.ops.tsmodels.selective_scan(*args, True)
         _save(ctx, args, outputs[2])
         return outputs
 
@@ -99,15 +109,13 @@ class _Scan(torch.autograd.Function):
             grad_y = torch.zeros_like(x)
         if grad_state is None:
             grad_state = A.new_zeros((x.shape[0], *A.shape))
-        with torch.no_grad():
-            grads = torch.ops.tsmodels.selective_scan_backward(
-                grad_y, grad_state, *_grouped(inputs), checkpoints, *ctx.options
-            )
-            grads = (
-                g.squeeze(2) if t is not None and t.ndim < g.ndim else g for g, t in zip(grads, inputs, strict=True)
-            )
+        args = grad_y, grad_state, *inputs, checkpoints, *ctx.options
         if torch.is_grad_enabled():  # only under create_graph
+            with torch.no_grad():
+                grads = torch.ops.tsmodels.selective_scan_backward(*args)
             grads = FirstOrderOnly.apply(_NAME, _N_INPUTS, *grads, *inputs, grad_y, grad_state)
+        else:
+            grads = torch.ops.tsmodels.selective_scan_backward(*args)
         wanted = (g if need else None for g, need in zip(grads, ctx.needs_input_grad, strict=False))
         return *wanted, None, None
 
@@ -119,7 +127,7 @@ class _ScanTransforms(torch.autograd.Function):
 
     @staticmethod
     def forward(*args):
-        return torch.ops.tsmodels.selective_scan(*_grouped(args), True)
+        return torch.ops.tsmodels.selective_scan(*args, True)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -135,7 +143,7 @@ def _apply(*args) -> tuple[Tensor, Tensor]:
         return _ScanTransforms.apply(*args)[:2]
     if torch.is_grad_enabled() or forward_ad._current_level >= 0:
         return _Scan.apply(*args)[:2]
-    return torch.ops.tsmodels.selective_scan(*_grouped(args), False)[:2]
+    return torch.ops.tsmodels.selective_scan(*args, False)[:2]
 
 
 def selective_scan(
@@ -229,11 +237,12 @@ def selective_scan(
     if dtype != x.dtype:
         A = A.to(dtype)
         D, dt_bias, state = (t if t is None else t.to(dtype) for t in (D, dt_bias, state))
-    args: tuple[Any, ...] = (x, dt, A, B, C, D, z, dt_bias, state, dt_softplus, reverse)
+    inputs = (x, dt, A, B, C, D, z, dt_bias, state)
     if choose(_NAME, x, backend) == "reference":
-        y, last = selective_scan_ref(*(t.to(dtype) if isinstance(t, Tensor) else t for t in _grouped(args)))
+        wide = (t if t is None else t.to(dtype) for t in _grouped(*inputs))
+        y, last = selective_scan_ref(*wide, dt_softplus=dt_softplus, reverse=reverse)
         return y.to(x.dtype), last
-    return _apply(*args)
+    return _apply(*inputs, dt_softplus, reverse)
 
 
 def _check_dtypes(tensors: dict[str, Tensor]) -> torch.dtype:
@@ -241,12 +250,20 @@ def _check_dtypes(tensors: dict[str, Tensor]) -> torch.dtype:
     x = tensors["x"]
     check_tensors(_NAME, {"x": x})
     dtype = computing_dtype(x.dtype)
-    if dtype == x.dtype:
-        check_tensors(_NAME, tensors)
-        return dtype
-    check_tensors(_NAME, {name: t for name, t in tensors.items() if name not in _WIDE or t.dtype != dtype})
-    check_tensors(_NAME, {"x": x.to(dtype)} | {k: t for k, t in tensors.items() if k in _WIDE and t.dtype == dtype})
+    wide: dict[str, Tensor] = {}
+    if dtype != x.dtype:
+        wide = {k: t for k, t in tensors.items() if k in _WIDE and getattr(t, "dtype", None) == dtype}
+        check_tensors(_NAME, {"x": x.new_empty(0, dtype=dtype)} | wide)
+    stored = {name: t for name, t in tensors.items() if name not in wide} if wide else tensors
+    if not _alike(x, stored):
+        check_tensors(_NAME, stored)  # says which is not
     return dtype
+
+
+def _alike(x: Tensor, tensors: dict[str, Tensor]) -> bool:
+    """Whether all have dtype and device of ``x``: most calls need no longer look."""
+    kind = x.dtype, x.device
+    return all(isinstance(t, Tensor) and (t.dtype, t.device) == kind for t in tensors.values())
 
 
 def _check_shapes(tensors: dict[str, Tensor]) -> None:
@@ -257,19 +274,13 @@ def _check_shapes(tensors: dict[str, Tensor]) -> None:
     if A.ndim != 2 or A.shape[0] != D or A.shape[1] < 1:
         raise ValueError(f"{_NAME}: A must have shape (D, N) with D = {D} and N >= 1, got {tuple(A.shape)}")
     N, G = A.shape[1], B.shape[2] if B.ndim == 4 else 1
-    if tuple(B.shape) not in ((n_cases, T, N), (n_cases, T, G, N)):
+    if B.shape not in ((n_cases, T, N), (n_cases, T, G, N)):
         raise ValueError(
             f"{_NAME}: B must have shape (B, T, N) = {(n_cases, T, N)} or (B, T, G, N), got {tuple(B.shape)}"
         )
     if G < 1 or D % G:
         raise ValueError(f"{_NAME}: B has {G} groups, which do not divide the {D} channels of x evenly")
-    check_shape(_NAME, "C", tensors["C"], tuple(B.shape), "of B")
-    for name, shape, axes in (
-        ("dt", (n_cases, T, D), "(B, T, D)"),
-        ("z", (n_cases, T, D), "(B, T, D)"),
-        ("D", (D,), "(D,)"),
-        ("dt_bias", (D,), "(D,)"),
-        ("state", (n_cases, D, N), "(B, D, N)"),
-    ):
-        if name in tensors:
-            check_shape(_NAME, name, tensors[name], shape, axes)
+    shapes = {"dt": x.shape, "C": B.shape, "z": x.shape, "D": (D,), "dt_bias": (D,), "state": (n_cases, D, N)}
+    for name, tensor in tensors.items():
+        if name in _AXES and tensor.shape != shapes[name]:
+            check_shape(_NAME, name, tensor, tuple(shapes[name]), _AXES[name])

@@ -66,14 +66,14 @@ def _aligned(array):
     return array.ctypes.data + -array.ctypes.data % VECTOR_BYTES
 
 
-@helper
+@phase
 def _clear(zero, base, at, count):
     """Zeros in ``count`` elements of the work array, a multiple of the lanes."""
     for i in range(at, at + count, lanes(zero)):
         vstore(array_at(base, zero), i, zero)
 
 
-@helper
+@phase
 def _copy(zero, source, first, target, at, count):
     """``count`` elements, a multiple of the lanes, from one address to another; zeros from address 0."""
     for i in range(0, count, lanes(zero)):

@@ -99,19 +99,23 @@ class _Layout:
     def parameters(self, alpha1, rho2, rho3, alpha4, options: Options) -> Tensor:
         """The rows that ``cpu.py`` documents, (n_blocks, N * rows + 2, lanes)."""
         from .._simd_math import LOG2_E
+        from .cpu import ROWS
 
-        if options.gates == "zoh":
-            rates, cross = (alpha1, alpha4), (rho2 * options.cross2, rho3 * options.cross3)
-        else:
-            rates, cross = (alpha1, rho2, rho3, alpha4), (-LOG2_E * rho2, -LOG2_E * rho3)
-        rows = torch.stack((-LOG2_E * alpha1, *cross, -LOG2_E * alpha4, 1 / alpha1, 1 / alpha4))
-        fastest = (LOG2_E * torch.stack(rates)).abs().amax(2).unflatten(0, (2, -1)).amax(1)
-        if self.padding:
-            rows, fastest = pad(rows, (0, 0, 0, self.padding)), pad(fastest, (0, self.padding))
-        packed = self.empty(self.n_blocks, self.N * len(rows) + 2, self.L)
-        packed[:, :-2].unflatten(1, (self.N, -1)).copy_(rows.unflatten(1, (self.n_blocks, -1)).permute(1, 3, 0, 2))
-        packed[:, -2:].copy_(fastest.unflatten(1, (self.n_blocks, -1)).transpose(0, 1))
-        return packed
+        alpha1, rho2, rho3, alpha4 = (t.numpy() for t in (alpha1, rho2, rho3, alpha4))
+        by_channel = np.zeros((self.n_blocks * self.L, self.N * ROWS + 2), alpha1.dtype)
+        with np.errstate(all="ignore"):  # what becomes inf or NaN is meant to
+            rate1, rate4 = -LOG2_E * alpha1, -LOG2_E * alpha4
+            if options.gates == "zoh":
+                cross, rates = (rho2 * options.cross2, rho3 * options.cross3), ((rate1,), (rate4,))
+            else:
+                cross = -LOG2_E * rho2, -LOG2_E * rho3
+                rates = (rate1, cross[0]), (cross[1], rate4)
+            for i, row in enumerate((rate1, *cross, rate4, 1 / alpha1, 1 / alpha4)):
+                by_channel[: self.D, i:-2:ROWS] = row
+            for i, of_axis in enumerate(rates):
+                by_channel[: self.D, i - 2] = np.abs(of_axis).max((0, 2))
+        blocks = by_channel.reshape(self.n_blocks, self.L, -1).transpose(0, 2, 1)
+        return torch.from_numpy(np.ascontiguousarray(blocks))
 
     def inputs(self, tensors: tuple[Tensor, ...], n_variates: Tensor, options: Options, interval: int) -> tuple:
         """The tensors that both kernels read of the cells, the parameters, and what kernels take after these two."""

@@ -211,8 +211,8 @@ def selective_scan_2d(
     -----
     float32 and float64; float16 and bfloat16 are computed in float32 and return float32 states
     (``state``, ``D`` and the (D, N) parameters may be float32 beside half inputs).  float32 gradients are first order
-    only: a second derivative or forward-mode differentiation raises.  T = 0 returns the state.  Gates are clamped to
-    [2**-126, 2**126] on the CPU; on a GPU they go to 0 and inf.
+    only: a second derivative or forward-mode differentiation raises.  T = 0 returns the state.  Exponents of gates are
+    clamped to [-126, 126] in powers of two on the CPU; on a GPU gates go to 0 and inf.
 
     The recurrence follows Behrouz, Santacatterina and Zabih (NeurIPS 2024, arXiv 2406.04320); the exact zero-order hold
     of the coupling terms, ``input_rule`` and ``"pooled"`` are this package's.
