@@ -3,6 +3,7 @@
 import functools
 import importlib
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -239,7 +240,7 @@ def selective_scan(
         D, dt_bias, state = (t if t is None else t.to(dtype) for t in (D, dt_bias, state))
     inputs = (x, dt, A, B, C, D, z, dt_bias, state)
     if choose(_NAME, x, backend) == "reference":
-        wide = (t if t is None else t.to(dtype) for t in _grouped(*inputs))
+        wide: list[Any] = [t if t is None else t.to(dtype) for t in _grouped(*inputs)]
         y, last = selective_scan_ref(*wide, dt_softplus=dt_softplus, reverse=reverse)
         return y.to(x.dtype), last
     return _apply(*inputs, dt_softplus, reverse)
