@@ -46,7 +46,7 @@ else:
         return cuda.jit(device=True, inline="always")(function)
 
 
-def _device_intrinsic(simulated: Callable) -> Callable[[Callable], Callable]:
+def device_intrinsic(simulated: Callable) -> Callable[[Callable], Callable]:
     """Decorator of an intrinsic's typing function; ``simulated`` is its plain Python twin."""
     return lambda typing: simulated if SIMULATED else intrinsic(typing)
 
@@ -62,7 +62,7 @@ def _float32_to_bfloat16(value):
     return np.uint16((word + 0x7FFF + (word >> 16 & 1)) >> 16)
 
 
-@_device_intrinsic(_bfloat16_to_float32)
+@device_intrinsic(_bfloat16_to_float32)
 def _widened(typing_context, bits):
     """The float32 whose upper half is ``bits``."""
     word = ir.IntType(32)
@@ -73,7 +73,7 @@ def _widened(typing_context, bits):
     return types.float32(types.uint16), codegen
 
 
-@_device_intrinsic(_float32_to_bfloat16)
+@device_intrinsic(_float32_to_bfloat16)
 def _narrowed(typing_context, value):
     """The upper half of a float32, rounded to nearest even; a NaN stays one."""
     word, half = ir.IntType(32), ir.IntType(16)
@@ -92,24 +92,13 @@ def _narrowed(typing_context, value):
     return types.uint16(types.float32), codegen
 
 
-@_device_intrinsic(lambda x: np.exp2(np.float32(x)))
+@device_intrinsic(lambda x: np.exp2(np.float32(x)))
 def _exp2_approximate(typing_context, x):
     """2**x by the special function unit: relative error 2**-22, results below 2**-126 become 0."""
 
     def codegen(ctx, builder, sig, args):
         kind = ir.FunctionType(ir.FloatType(), [ir.FloatType()])
         return builder.asm(kind, "ex2.approx.ftz.f32 $0, $1;", "=f,f", args, False)
-
-    return types.float32(types.float32), codegen
-
-
-@_device_intrinsic(lambda x: np.log2(np.float32(x)))
-def _log2_approximate(typing_context, x):
-    """log2(x) of a normal number by the special function unit: absolute error 2**-22 near 1, else relative."""
-
-    def codegen(ctx, builder, sig, args):
-        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType()])
-        return builder.asm(kind, "lg2.approx.ftz.f32 $0, $1;", "=f,f", args, False)
 
     return types.float32(types.float32), codegen
 
@@ -129,7 +118,7 @@ def _quad_address(ctx, builder, sig, args):
     return builder.bitcast(builder.gep(args[0], [index]), vector.as_pointer()), vector
 
 
-@_device_intrinsic(_four)
+@device_intrinsic(_four)
 def load4(typing_context, p, i):
     """Four neighbours ``p[i:i + 4]`` in one load; the address must be a multiple of their size."""
     dtype = p.dtype
@@ -143,7 +132,7 @@ def load4(typing_context, p, i):
     return types.UniTuple(dtype, 4)(p, i), codegen
 
 
-@_device_intrinsic(_set_four)
+@device_intrinsic(_set_four)
 def store4(typing_context, p, i, a, b, c, d):
     """Write four neighbours ``p[i:i + 4]`` in one store; the address must be a multiple of their size."""
     dtype = p.dtype

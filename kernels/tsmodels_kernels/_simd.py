@@ -2,18 +2,17 @@
 
 Loops over small state arrays do not vectorise by themselves (LLVM cannot prove that the arrays do not overlap), so
 the kernels say what they mean: ``vload(array, i)`` gives a vector, ``+ - *`` work lane by lane between vectors and
-between a vector and a scalar, ``vstore(array, i, vector)`` writes it back.  A product followed by a sum is fused
-(``contract``); no other liberty is taken, so results do not depend on the machine's vector width except through fused
-rounding.  A machine with narrower registers (AVX2, NEON) runs the same code on two or four registers per vector.
+between a vector and a scalar, ``vstore(array, i, vector)`` writes it back; ``_simd_math.py`` has the exponentials.  A
+product followed by a sum is fused (``contract``); no other liberty is taken, so results do not depend on the machine's
+vector width except through fused rounding.  A machine with narrower registers (AVX2, NEON) runs the same code on two or
+four registers per vector.
 
 Indices count elements of a contiguous one-dimensional array and are not checked.
 """
 
-import math
 import operator
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -23,9 +22,8 @@ from numba.extending import intrinsic, models, register_model
 from numba.np.arrayobj import populate_array
 
 from ._backend import VECTOR_BYTES
-from ._flags import helper
 
-_FUSE = ("contract",)
+FUSE = ("contract",)
 
 
 class Vector(types.Type):
@@ -119,6 +117,14 @@ def vfull(typing_context, array, value):
     return vector_type(array, value), codegen
 
 
+def unchecked_array(ctx, builder, kind, data):
+    """The value of an array of length 0 that begins at ``data``, in a function that is being compiled."""
+    array = ctx.make_array(kind)(ctx, builder)
+    nothing, itemsize = (ir.Constant(ir.IntType(types.intp.bitwidth), k) for k in (0, kind.dtype.bitwidth // 8))
+    populate_array(array, data=data, shape=[nothing], strides=[itemsize], itemsize=itemsize, meminfo=None)
+    return array._getvalue()
+
+
 @intrinsic
 def array_at(typing_context, address, like):
     """The memory at an address as an array of the dtype of ``like``.
@@ -126,16 +132,12 @@ def array_at(typing_context, address, like):
     Its length is said to be 0: indices are not checked, and negative ones not taken from the end.  A tensor of any
     strides costs a call some numbers instead of an array, and one compiled kernel serves them all.
     """
-    kind = types.Array(like.dtype, 1, "C")
 
     def codegen(ctx, builder, sig, args):
-        array = ctx.make_array(kind)(ctx, builder)
-        nothing, itemsize = (ir.Constant(ir.IntType(types.intp.bitwidth), k) for k in (0, like.dtype.bitwidth // 8))
-        data = builder.inttoptr(args[0], array.data.type)
-        populate_array(array, data=data, shape=[nothing], strides=[itemsize], itemsize=itemsize, meminfo=None)
-        return array._getvalue()
+        data = builder.inttoptr(args[0], ctx.get_data_type(like.dtype).as_pointer())
+        return unchecked_array(ctx, builder, sig.return_type, data)
 
-    return kind(address, like), codegen
+    return types.Array(like.dtype, 1, "C")(address, like), codegen
 
 
 def _first_lanes(builder, vector_type, count):
@@ -191,14 +193,14 @@ def vwithin(typing_context, vector, limit):
 
     def codegen(ctx, builder, sig, args):
         bound = _splat(builder, vector, ctx.cast(builder, args[1], sig.args[1], vector.dtype))
-        inside = builder.fcmp_ordered("<=", _absolute(builder, vector, args[0]), bound)
+        inside = builder.fcmp_ordered("<=", absolute(builder, vector, args[0]), bound)
         everywhere = ir.IntType(vector.count)
         return builder.icmp_unsigned("==", builder.bitcast(inside, everywhere), ir.Constant(everywhere, -1))
 
     return types.boolean(vector, limit), codegen
 
 
-def _absolute(builder, vector_type, value):
+def absolute(builder, vector_type, value):
     name = f"llvm.fabs.v{vector_type.count}f{vector_type.dtype.bitwidth}"
     kind = ir.FunctionType(vector_type.llvm, [vector_type.llvm])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [value])
@@ -265,7 +267,7 @@ def _lower(operation, build):
             value if isinstance(kind, Vector) else _splat(builder, sig.return_type, value)
             for kind, value in zip(sig.args, args, strict=True)
         )
-        return getattr(builder, build)(left, right, flags=_FUSE)
+        return getattr(builder, build)(left, right, flags=FUSE)
 
     for kinds in ((Vector, Vector), (Vector, types.Float), (types.Float, Vector)):
         lower_builtin(operation, *kinds)(codegen)
@@ -274,109 +276,3 @@ def _lower(operation, build):
 for _operation, _build in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
     _infer(_operation)
     _lower(_operation, _build)
-
-
-@intrinsic
-def _clamp(typing_context, vector, low, high):
-    """Lane-wise clamp to constants that keeps NaN: a comparison with NaN is false and selects the value itself."""
-
-    def codegen(ctx, builder, sig, args):
-        value = args[0]
-        for kind, bound, compare in ((sig.args[1], args[1], "<"), (sig.args[2], args[2], ">")):
-            limit = _splat(builder, vector, ctx.cast(builder, bound, kind, vector.dtype))
-            value = builder.select(builder.fcmp_ordered(compare, value, limit), limit, value)
-        return value
-
-    return vector(vector, low, high), codegen
-
-
-@intrinsic
-def _fma(typing_context, a, b, c):
-    """A b + c, fused where the machine can."""
-
-    def codegen(ctx, builder, sig, args):
-        name = f"llvm.fmuladd.v{a.count}f{a.dtype.bitwidth}"
-        kind = ir.FunctionType(a.llvm, [a.llvm] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
-
-    return a(a, a, a), codegen
-
-
-def _mantissa_and_bias(vector):
-    return (23, 127) if vector.dtype.bitwidth == 32 else (52, 1023)
-
-
-@intrinsic
-def _rounded(typing_context, vector):
-    """round(y) in the low mantissa bits of y + 1.5 * 2**mantissa, with the exponent bias already added to it."""
-    mantissa, bias = _mantissa_and_bias(vector)
-    magic = ir.Constant(vector.llvm, [1.5 * 2.0**mantissa + bias] * vector.count)
-    return vector(vector), lambda ctx, builder, sig, args: builder.fadd(args[0], magic)
-
-
-@intrinsic
-def _integer_part(typing_context, rounded):
-    """round(y) from ``_rounded(y)``."""
-    mantissa, bias = _mantissa_and_bias(rounded)
-    magic = ir.Constant(rounded.llvm, [1.5 * 2.0**mantissa + bias] * rounded.count)
-    return rounded(rounded), lambda ctx, builder, sig, args: builder.fsub(args[0], magic)
-
-
-@intrinsic
-def _power_of_two(typing_context, rounded):
-    """2**round(y) from ``_rounded(y)``: its low bits, moved into the exponent.
-
-    No conversion from float to integer (undefined for NaN) is needed; a NaN gives some number, which ``decay``
-    multiplies by a NaN.
-    """
-    mantissa, _ = _mantissa_and_bias(rounded)
-    integers = ir.VectorType(ir.IntType(rounded.dtype.bitwidth), rounded.count)
-
-    def codegen(ctx, builder, sig, args):
-        bits = builder.bitcast(args[0], integers)
-        return builder.bitcast(builder.shl(bits, ir.Constant(integers, [mantissa] * rounded.count)), rounded.llvm)
-
-    return rounded(rounded), codegen
-
-
-def _exp2_fit(degree: int) -> list[float]:
-    """Coefficients, lowest power first, of (2**f - 1) / f on |f| <= 1/2, interpolated at Chebyshev nodes."""
-    nodes = 0.5 * np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
-    values = np.expm1(nodes * math.log(2.0)) / nodes
-    return np.polynomial.Polynomial.fit(nodes, values, degree, domain=[-1, 1]).coef.tolist()
-
-
-_EXP2 = {types.float32: _exp2_fit(5), types.float64: _exp2_fit(11)}
-
-
-def _horner(builder, f, value, coefficients):
-    """The polynomial with these coefficients, lowest power first, at ``value`` of vector type ``f``."""
-    name = f"llvm.fmuladd.v{f.count}f{f.dtype.bitwidth}"
-    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(f.llvm, [f.llvm] * 3), name)
-    *lower, result = (ir.Constant(f.llvm, [c] * f.count) for c in coefficients)
-    for coefficient in reversed(lower):
-        result = builder.call(fma, [result, value, coefficient])
-    return result
-
-
-@intrinsic
-def _exp2_quotient(typing_context, f):
-    """(2**f - 1) / f for |f| <= 1/2."""
-    return f(f), lambda ctx, builder, sig, args: _horner(builder, f, args[0], _EXP2[f.dtype])
-
-
-@helper
-def decay(y):
-    """2**y and 1 - 2**y, both to full relative precision, for y clamped to [-126, 126].
-
-    2**y = s + s f q with s = 2**k, k = round(y), f = y - k and q = (2**f - 1) / f; hence 1 - 2**y = (1 - s) - s f q,
-    in which nothing cancels for small y (s = 1).  Relative error below 5e-7 in float32 and 1e-14 in float64.  NaN
-    stays NaN.
-    """
-    y = _clamp(y, -126.0, 126.0)
-    rounded = _rounded(y)
-    s = _power_of_two(rounded)
-    f = y - _integer_part(rounded)
-    q = _exp2_quotient(f)
-    sf = s * f
-    return _fma(sf, q, s), _fma(-1.0 * sf, q, 1.0 - s)

@@ -12,12 +12,21 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._simd import _EXP2, _FUSE, Vector, _absolute, _exp2_fit, _horner, _mantissa_and_bias
+from ._simd import FUSE, Vector, absolute
 
 LOG2_E = math.log2(math.e)
 LN_2 = math.log(2.0)
+LARGEST_EXPONENT = 126.0  # of gates: beyond, float32 overflows or loses digits to denormal numbers
+
+
+def exp2_fit(degree: int) -> list[float]:
+    """Coefficients, lowest power first, of (2**f - 1) / f on |f| <= 1/2, interpolated at Chebyshev nodes."""
+    nodes = 0.5 * np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+    values = np.expm1(nodes * math.log(2.0)) / nodes
+    return np.polynomial.Polynomial.fit(nodes, values, degree, domain=[-1, 1]).coef.tolist()
 
 
 def _atanh_fit(degree: int) -> list[float]:
@@ -27,8 +36,11 @@ def _atanh_fit(degree: int) -> list[float]:
     return np.polynomial.Polynomial.fit(nodes, np.arctanh(q) / q, degree).convert().coef.tolist()
 
 
-# One term less than ``_EXP2`` has: relative error 2e-7 of 2**f itself, where 1 - 2**f is not wanted.
-_EXP2_FRACTION = {types.float32: [1.0, *_exp2_fit(4)], types.float64: [1.0, *_exp2_fit(10)]}
+_EXP2_QUOTIENT = {types.float32: exp2_fit(5), types.float64: exp2_fit(11)}
+# One term less: a relative error of 6e-7 instead of 5e-7 will do for the gates of a scan.
+_EXP2_SHORT_QUOTIENT = {types.float32: exp2_fit(4), types.float64: exp2_fit(11)}
+# One term less than ``_EXP2_QUOTIENT`` has: relative error 2e-7 of 2**f itself, where 1 - 2**f is not wanted.
+_EXP2_FRACTION = {types.float32: [1.0, *exp2_fit(4)], types.float64: [1.0, *exp2_fit(10)]}
 _EXP2_HALF_FRACTION = {dtype: [0.5 * c for c in fit] for dtype, fit in _EXP2_FRACTION.items()}
 _ATANH_QUOTIENT = {types.float32: _atanh_fit(4), types.float64: _atanh_fit(10)}
 # ln 2 in two parts, the first with so few bits that its product with an exponent is exact.
@@ -43,7 +55,7 @@ class _Lanes:
 
     def __init__(self, builder: ir.IRBuilder, kind: Vector, value: Any):
         self.builder, self.kind, self.value = builder, kind, value
-        self.mantissa, self.bias = _mantissa_and_bias(kind)
+        self.mantissa, self.bias = (23, 127) if kind.dtype.bitwidth == 32 else (52, 1023)
 
     def _with(self, value: Any) -> "_Lanes":
         return _Lanes(self.builder, self.kind, value)
@@ -55,16 +67,16 @@ class _Lanes:
         return other.value if isinstance(other, _Lanes) else self._constant(other)
 
     def __add__(self, other):
-        return self._with(self.builder.fadd(self.value, self._value_of(other), flags=_FUSE))
+        return self._with(self.builder.fadd(self.value, self._value_of(other), flags=FUSE))
 
     def __sub__(self, other):
-        return self._with(self.builder.fsub(self.value, self._value_of(other), flags=_FUSE))
+        return self._with(self.builder.fsub(self.value, self._value_of(other), flags=FUSE))
 
     def __rsub__(self, other):
-        return self._with(self.builder.fsub(self._constant(other), self.value, flags=_FUSE))
+        return self._with(self.builder.fsub(self._constant(other), self.value, flags=FUSE))
 
     def __mul__(self, other):
-        return self._with(self.builder.fmul(self.value, self._value_of(other), flags=_FUSE))
+        return self._with(self.builder.fmul(self.value, self._value_of(other), flags=FUSE))
 
     def __truediv__(self, other):
         return self._with(self.builder.fdiv(self.value, self._value_of(other)))
@@ -76,7 +88,7 @@ class _Lanes:
         return self._with(self.builder.fneg(self.value))
 
     def __abs__(self):
-        return self._with(_absolute(self.builder, self.kind, self.value))
+        return self._with(absolute(self.builder, self.kind, self.value))
 
     def clamped(self, low: float, high: float) -> "_Lanes":
         """A comparison with NaN is false and keeps it."""
@@ -87,8 +99,17 @@ class _Lanes:
         return self._with(value)
 
     def polynomial(self, coefficients: dict[Any, list[float]]) -> "_Lanes":
-        """The one of this dtype, at these places."""
-        return self._with(_horner(self.builder, self.kind, self.value, coefficients[self.kind.dtype]))
+        """The one of this dtype, lowest power first, at these places."""
+        kind = self.kind
+        name, function = (
+            f"llvm.fmuladd.v{kind.count}f{kind.dtype.bitwidth}",
+            ir.FunctionType(kind.llvm, [kind.llvm] * 3),
+        )
+        fused = cgutils.get_or_insert_function(self.builder.module, function, name)
+        *lower, result = (self._constant(c) for c in coefficients[kind.dtype])
+        for coefficient in reversed(lower):
+            result = self.builder.call(fused, [result, self.value, coefficient])
+        return self._with(result)
 
     def rounded(self, bias: int) -> tuple["_Lanes", "_Lanes"]:
         """A sum whose low mantissa bits are the nearest integer plus ``bias``, and the nearest integer as a number."""
@@ -141,7 +162,7 @@ def exp(x):
 @_vector_function
 def exp2(y):
     """2**y for y clamped to [-126, 126]; relative error below 3e-7 in float32 and 1e-15 in float64."""
-    power, rest = y.clamped(-126.0, 126.0).power()
+    power, rest = y.clamped(-LARGEST_EXPONENT, LARGEST_EXPONENT).power()
     return power * rest.polynomial(_EXP2_FRACTION)
 
 
@@ -156,10 +177,27 @@ def exp2_inside(y):
 
 
 @_vector_function
+def one_minus_exp2_inside(y):
+    """1 - 2**y, for y in [-126, 126]; relative error below 6e-7 in float32 and 3e-15 in float64, also for small y.
+
+    2**y = s + s f q with s = 2**k, k = round(y), f = y - k and q = (2**f - 1) / f; hence 1 - 2**y = (1 - s) - s f q,
+    in which nothing cancels for small y (s = 1).
+    """
+    power, rest = y.power()
+    return (1.0 - power) - power * rest * rest.polynomial(_EXP2_SHORT_QUOTIENT)
+
+
+@_vector_function
+def clamped_exponent(y):
+    """The nearest y in [-126, 126]; NaN stays NaN."""
+    return y.clamped(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+
+
+@_vector_function
 def one_minus_exp(x):
     """1 - exp(-x) for x clamped to [0, 87]; relative error below 5e-7 in float32, also where x is small."""
     power, rest = (x.clamped(0.0, 87.0) * -LOG2_E).power()
-    return (1.0 - power) - power * rest * rest.polynomial(_EXP2)
+    return (1.0 - power) - power * rest * rest.polynomial(_EXP2_QUOTIENT)
 
 
 @_vector_function

@@ -191,7 +191,7 @@ def test_bad_choices_are_named_when_the_network_is_made(name, change, message):
         network(name, **change)
 
 
-@pytest.mark.parametrize("name", SEQUENCES)
+@EVERY
 def test_autocast_to_bfloat16(name):
     net, x, lengths = network(name).float(), series().float(), torch.tensor([20, 9])
     expected = net(x, lengths)

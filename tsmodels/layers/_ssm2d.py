@@ -77,6 +77,8 @@ class Chimera2D(nn.Module):
         B1, B2, C1, C2, low1, low2 = self.from_input(x).split((N, N, N, N, self.rank, self.rank), -1)
         dt1 = F.softplus(self.to_step1(low1) + self.step_bias1)
         dt2 = F.softplus(self.to_step2(low2) + self.step_bias2)
+        # under autocast softplus leaves float32 step sizes beside half-precision maps: the scan takes one dtype
+        x, B1, B2, C1, C2 = (tensor.to(dt1.dtype) for tensor in (x, B1, B2, C1, C2))
         if valid is not None:  # zero steps and a zero input equal the removal of a cell at the end
             keep = valid[:, :, None, None].to(x.dtype)
             x, dt1, dt2 = x * keep, dt1 * keep, dt2 * keep

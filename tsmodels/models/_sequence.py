@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor, nn
 
 from tsmodels.layers import AttentionPooling, MaskedPooling, PatchEmbedding
+
+from ._series import check_channels, check_facts, cleaned, valid_tokens
 
 POOLINGS = ("mean", "last", "both", "attention", "adaptive")
 
@@ -47,9 +48,7 @@ class SequenceForClassification(nn.Module):
         pooling: str,
     ):
         super().__init__()
-        for name, value in (("n_channels", n_channels), ("n_timepoints", n_timepoints), ("n_classes", n_classes)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_facts(n_channels=n_channels, n_timepoints=n_timepoints, n_classes=n_classes)
         if pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(map(repr, POOLINGS))}; got {pooling!r}")
         self.n_channels = n_channels
@@ -87,28 +86,11 @@ class SequenceForClassification(nn.Module):
         ValueError
             If ``x`` has another number of axes or channels than the network was built for.
         """
-        if x.ndim != 3 or x.shape[2] != self.n_channels:
-            raise ValueError(
-                f"x must have shape (batch, time, {self.n_channels}) as the network was built, got {tuple(x.shape)}"
-            )
+        check_channels(x, self.n_channels)
         # under autocast the embedding is half precision; the residual stream stays in that of the parameters
-        tokens = self.embed(*_cleaned(x, lengths, mask)).to(self.classify.weight.dtype)
-        n_valid = valid = None
-        if lengths is not None:
-            n_valid = self.embed.n_tokens(lengths)
-            valid = torch.arange(tokens.shape[1], device=x.device) < n_valid[:, None]
+        tokens = self.embed(*cleaned(x, lengths, mask)).to(self.classify.weight.dtype)
+        n_valid = None if lengths is None else self.embed.n_tokens(lengths)
+        valid = valid_tokens(tokens, n_valid)
         for block in self.blocks:
             tokens = block(tokens, valid)
         return self.classify(self.dropout(self.pool(self.norm(tokens), n_valid)))
-
-
-def _cleaned(x: Tensor, lengths: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """``x`` with zeros where nothing was observed, and the indicator of missing values inside the series."""
-    inside = None
-    if lengths is not None:
-        inside = torch.arange(x.shape[1], device=x.device)[None, :, None] < lengths[:, None, None]
-        x = torch.where(inside, x, 0)
-    if mask is None:
-        return x, None
-    missing = ~mask if inside is None else ~mask & inside
-    return torch.where(missing, 0, x), missing.to(x.dtype)

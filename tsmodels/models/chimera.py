@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tsmodels.layers import ChimeraBlock, MaskedPooling, PatchEmbedding
 
 from ._config import records_config
+from ._series import check_channels, check_facts, cleaned, valid_tokens
 
 # Shortest series, and the patch size and stride it gets by default.
 _PATCHES = ((96, 16, 8), (16, 4, 4), (1, 1, 1))
@@ -96,9 +97,7 @@ class ChimeraForClassification(nn.Module):
         variate_pooling: str = "concat",
     ):
         super().__init__()
-        for name, value in (("n_channels", n_channels), ("n_timepoints", n_timepoints), ("n_classes", n_classes)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_facts(n_channels=n_channels, n_timepoints=n_timepoints, n_classes=n_classes)
         if patch_size is None:
             _, patch_size, usual_stride = next(row for row in _PATCHES if n_timepoints >= row[0])
             stride = usual_stride if stride is None else stride
@@ -145,30 +144,12 @@ class ChimeraForClassification(nn.Module):
         ValueError
             If ``x`` has another number of axes or channels than the network was built for.
         """
-        if x.ndim != 3 or x.shape[2] != self.n_channels:
-            raise ValueError(
-                f"x must have shape (batch, time, {self.n_channels}) as the network was built, got {tuple(x.shape)}"
-            )
-        x, missing = self._clean(x, lengths, mask)
-        tokens = self.embed(x, missing)
+        check_channels(x, self.n_channels)
+        tokens = self.embed(*cleaned(x, lengths, mask))
         if self.variates is not None:
             tokens = tokens + self.variates
-        n_valid = valid = None
-        if lengths is not None:
-            n_valid = self.embed.n_tokens(lengths)
-            valid = torch.arange(tokens.shape[1], device=x.device) < n_valid[:, None]
+        n_valid = None if lengths is None else self.embed.n_tokens(lengths)
+        valid = valid_tokens(tokens, n_valid)
         for block in self.blocks:
             tokens = block(tokens, valid)
         return self.classify(self.dropout(self.pool(self.norm(tokens), n_valid)))
-
-    @staticmethod
-    def _clean(x: Tensor, lengths: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """``x`` with zeros where nothing was observed, and the indicator of missing values inside the series."""
-        inside = None
-        if lengths is not None:
-            inside = torch.arange(x.shape[1], device=x.device)[None, :, None] < lengths[:, None, None]
-            x = torch.where(inside, x, 0)
-        if mask is None:
-            return x, None
-        missing = ~mask if inside is None else ~mask & inside
-        return torch.where(missing, 0, x), missing.to(x.dtype)

@@ -15,10 +15,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
-from .._flags import helper, kernel
-from .._simd import lanes, vfull, vload, vstore
+from .._flags import helper, kernel, phase
+from .._simd import array_at, lanes, unchecked_array, vfull, vload, vstore
 
 ABSENT, SUMMED, FULL = 0, 1, 2  # the gradient of the gates: not asked for, one row for all steps, all rows
 SCRATCH_BYTES = 1 << 16  # on the stack: one running value of all channels of a job, or four tiles
@@ -26,25 +25,6 @@ _TILE_STEPS = 256  # long enough for each row to be fetched as a stream, short e
 _RUN = 16  # complex channels of one plain loop where rows are walked downwards
 _SQUARE = 8  # side of the blocks that are transposed in registers
 _FEWEST_ROWS = 4  # below, lanes are so empty that the plain loop is faster
-
-
-def _array_at(ctx, builder, kind, data):
-    """An array of length 0: indices are not checked, and negative ones are not taken from the end."""
-    array = ctx.make_array(kind)(ctx, builder)
-    size, nothing = ir.Constant(ir.IntType(64), kind.dtype.bitwidth // 8), ir.Constant(ir.IntType(64), 0)
-    populate_array(array, data=data, shape=(nothing,), strides=(size,), itemsize=size, meminfo=None)
-    return array._getvalue()
-
-
-@intrinsic
-def _memory(typing_context, like, address):
-    """What lies at ``address``."""
-
-    def codegen(ctx, builder, sig, args):
-        data = builder.inttoptr(args[1], ctx.get_data_type(sig.args[0].dtype).as_pointer())
-        return _array_at(ctx, builder, sig.return_type, data)
-
-    return types.Array(like.dtype, 1, "C")(like, types.intp), codegen
 
 
 @intrinsic
@@ -57,7 +37,7 @@ def _scratch(typing_context, like):
         with builder.goto_entry_block():
             memory = builder.alloca(ir.ArrayType(scalar, SCRATCH_BYTES * 8 // like.dtype.bitwidth))
             memory.align = 64
-        return _array_at(ctx, builder, kind, builder.bitcast(memory, scalar.as_pointer()))
+        return unchecked_array(ctx, builder, kind, builder.bitcast(memory, scalar.as_pointer()))
 
     return kind(like), codegen
 
@@ -84,8 +64,8 @@ def forward(like, a, b, state, h, last, sizes, lo, hi):
     """
     T, D, width = sizes
     n = lanes(like)
-    gates, terms, before = _memory(like, a[0]), _memory(like, b[0]), _memory(like, state[0])
-    states, after = _memory(like, h[0]), _memory(like, last[0])
+    gates, terms, before = array_at(a[0], like), array_at(b[0], like), array_at(state[0], like)
+    states, after = array_at(h[0], like), array_at(last[0], like)
     carry = _scratch(like)
     n_blocks, down = D // width, h[2] < 0
     for job in range(lo, hi):
@@ -142,9 +122,9 @@ def backward(like, a, h, state, g, grad_last, grad_a, grad_b, grad_state, sizes,
     """
     T, D, width = sizes
     n = lanes(like)
-    gates, states, before = _memory(like, a[0]), _memory(like, h[0]), _memory(like, state[0])
-    grads, final, initial = _memory(like, g[0]), _memory(like, grad_last[0]), _memory(like, grad_state[0])
-    out_a, out_b = _memory(like, grad_a[0]), _memory(like, grad_b[0])
+    gates, states, before = array_at(a[0], like), array_at(h[0], like), array_at(state[0], like)
+    grads, final, initial = array_at(g[0], like), array_at(grad_last[0], like), array_at(grad_state[0], like)
+    out_a, out_b = array_at(grad_a[0], like), array_at(grad_b[0], like)
     carry, total = _scratch(like), _scratch(like)
     n_blocks, down = D // width, grad_b[2] < 0
     for job in range(lo, hi):
@@ -262,7 +242,7 @@ def _exchange(distance):
     return upper, lower
 
 
-@kernel
+@phase
 def _read_tile(source, at, stride, n_rows, n_steps, tile, to):
     """Transpose steps of rows that are ``stride`` apart into a tile; beyond the last row, that row again.
 
@@ -275,7 +255,7 @@ def _read_tile(source, at, stride, n_rows, n_steps, tile, to):
             _transpose_square(source, at + r * stride + s, stride, last_row, tile, to + s * n + r, n, _SQUARE - 1)
 
 
-@kernel
+@phase
 def _write_tile(tile, at, n_rows, n_steps, target, to, stride):
     """The inverse of ``_read_tile``."""
     n = lanes(tile)
@@ -297,8 +277,8 @@ def forward_rows(like, a, b, state, h, last, sizes, lo, hi):
     """``forward`` where time is contiguous: a row is one channel.  The step of gates may also be 0."""
     T, D, _ = sizes
     n = lanes(like)
-    gates, terms, before = _memory(like, a[0]), _memory(like, b[0]), _memory(like, state[0])
-    states, after = _memory(like, h[0]), _memory(like, last[0])
+    gates, terms, before = array_at(a[0], like), array_at(b[0], like), array_at(state[0], like)
+    states, after = array_at(h[0], like), array_at(last[0], like)
     tiles, gate_tile, tile = _scratch(like), _TILE_STEPS * n, 2 * _TILE_STEPS * n  # memory, and where in it each is
     n_blocks = (D + n - 1) // n
     for job in range(lo, hi):
@@ -335,9 +315,9 @@ def backward_rows(like, a, h, state, g, grad_last, grad_a, grad_b, grad_state, s
     """``backward`` where time is contiguous."""
     T, D, _ = sizes
     n = lanes(like)
-    gates, states, before = _memory(like, a[0]), _memory(like, h[0]), _memory(like, state[0])
-    grads, final, initial = _memory(like, g[0]), _memory(like, grad_last[0]), _memory(like, grad_state[0])
-    out_a, out_b = _memory(like, grad_a[0]), _memory(like, grad_b[0])
+    gates, states, before = array_at(a[0], like), array_at(h[0], like), array_at(state[0], like)
+    grads, final, initial = array_at(g[0], like), array_at(grad_last[0], like), array_at(grad_state[0], like)
+    out_a, out_b = array_at(grad_a[0], like), array_at(grad_b[0], like)
     tiles, gate_tile, tile, past_tile = _scratch(like), _TILE_STEPS * n, 2 * _TILE_STEPS * n, 3 * _TILE_STEPS * n
     n_blocks = (D + n - 1) // n
     for job in range(lo, hi):
@@ -387,8 +367,8 @@ def backward_rows(like, a, h, state, g, grad_last, grad_a, grad_b, grad_state, s
 def forward_complex(like, a, b, state, h, last, sizes, lo, hi):
     """``forward`` for complex numbers."""
     T, D, width = sizes
-    gates, terms, before = _memory(like, a[0]), _memory(like, b[0]), _memory(like, state[0])
-    states, after = _memory(like, h[0]), _memory(like, last[0])
+    gates, terms, before = array_at(a[0], like), array_at(b[0], like), array_at(state[0], like)
+    states, after = array_at(h[0], like), array_at(last[0], like)
     carry = _scratch(like)
     n_blocks, down = D // width, h[2] < 0
     for job in range(lo, hi):
@@ -413,9 +393,9 @@ def forward_complex(like, a, b, state, h, last, sizes, lo, hi):
 def backward_complex(like, a, h, state, g, grad_last, grad_a, grad_b, grad_state, sizes, need, lo, hi):
     """``backward`` for complex numbers."""
     T, D, width = sizes
-    gates, states, before = _memory(like, a[0]), _memory(like, h[0]), _memory(like, state[0])
-    grads, final, initial = _memory(like, g[0]), _memory(like, grad_last[0]), _memory(like, grad_state[0])
-    out_a, out_b = _memory(like, grad_a[0]), _memory(like, grad_b[0])
+    gates, states, before = array_at(a[0], like), array_at(h[0], like), array_at(state[0], like)
+    grads, final, initial = array_at(g[0], like), array_at(grad_last[0], like), array_at(grad_state[0], like)
+    out_a, out_b = array_at(grad_a[0], like), array_at(grad_b[0], like)
     carry, total = _scratch(like), _scratch(like)
     n_blocks, down = D // width, grad_b[2] < 0
     for job in range(lo, hi):

@@ -17,13 +17,12 @@ import torch
 from llvmlite import ir
 from numba import types
 
-from .._cuda import SIMULATED, Storage, _device_intrinsic, device, exp2_for, least, load4, storage_of
+from .._cuda import SIMULATED, Storage, device, device_intrinsic, exp2_for, least, load4, storage_of
+from .._simd_math import LN_2, LOG2_E
 from .op import CHUNK
 
 # Alignment of shared arrays that are read four elements at a time; the simulator refuses any.
 ALIGNED = None if SIMULATED else 32
-LOG2_E = math.log2(math.e)
-LN_2 = math.log(2.0)
 int32 = types.int32
 
 
@@ -69,7 +68,7 @@ def block_for(n_states: int, threads: int) -> Block:
     return Block(threads // sharers, sharers, states, sharers * states == n_states)
 
 
-@_device_intrinsic(lambda array: array)
+@device_intrinsic(lambda array: array)
 def pointer_to(typing_context, array):
     """First element of a shared array: indexing a pointer does not look for negative indices."""
 
@@ -79,7 +78,7 @@ def pointer_to(typing_context, array):
     return types.CPointer(array.dtype)(array), codegen
 
 
-@_device_intrinsic(lambda x: np.float32(1.0) / np.float32(x))
+@device_intrinsic(lambda x: np.float32(1.0) / np.float32(x))
 def _reciprocal_approximate(typing_context, x):
     """1 / x by the special function unit: an error of one unit in the last place."""
 

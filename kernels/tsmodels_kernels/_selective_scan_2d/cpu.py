@@ -34,14 +34,10 @@ from numba.extending import intrinsic
 
 from .._backend import VECTOR_BYTES
 from .._flags import helper, kernel, phase
-from .._simd import _exp2_fit, array_at, lanes, vfull, vload, vsplat, vstore, vwithin
-from .._simd_math import _vector_function
+from .._simd import array_at, lanes, vfull, vload, vsplat, vstore, vwithin
+from .._simd_math import LARGEST_EXPONENT, clamped_exponent, one_minus_exp2_inside
 
 ROWS = 6
-LARGEST_EXPONENT = 126.0
-
-# (2**f - 1) / f on |f| <= 1/2: relative errors below 5e-7 and 1e-15.
-_QUOTIENT = {types.float32: _exp2_fit(4), types.float64: _exp2_fit(11)}
 
 
 @intrinsic
@@ -83,25 +79,12 @@ def _copy(zero, source, first, target, at, count):
         vstore(array_at(target, zero), at + i, vector)
 
 
-@_vector_function
-def _loss(y):
-    """1 - 2**y to full relative precision, for y in the range of exponents."""
-    power, rest = y.power()
-    return (1.0 - power) - power * rest * rest.polynomial(_QUOTIENT)
-
-
-@_vector_function
-def _clamped(y):
-    """The nearest y in the range of exponents; NaN stays NaN."""
-    return y.clamped(-LARGEST_EXPONENT, LARGEST_EXPONENT)
-
-
 @phase
 def _losses_of_any(zero, base, rates, d, n_rates, out, step):
     """``_losses`` where products leave the range of exponents: the exponents are clamped to it."""
     work, L = array_at(base, zero), lanes(zero)
     for n in range(n_rates):
-        vstore(work, out + n * step, _loss(_clamped(d * vload(work, rates + n * ROWS * L))))
+        vstore(work, out + n * step, one_minus_exp2_inside(clamped_exponent(d * vload(work, rates + n * ROWS * L))))
 
 
 @helper
@@ -110,7 +93,7 @@ def _losses(zero, base, rates, fastest, d, N, n_rates, out, step):
     work, L = array_at(base, zero), lanes(zero)
     if vwithin(d * vload(work, fastest), LARGEST_EXPONENT):
         for n in range(n_rates):
-            vstore(work, out + n * step, _loss(d * vload(work, rates + n * ROWS * L)))
+            vstore(work, out + n * step, one_minus_exp2_inside(d * vload(work, rates + n * ROWS * L)))
     else:
         _losses_of_any(zero, base, rates, d, n_rates, out, step)
     for n in range(n_rates, N):

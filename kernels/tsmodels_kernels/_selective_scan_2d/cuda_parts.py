@@ -27,16 +27,14 @@ import torch
 from llvmlite import ir
 from numba import types
 
-from .._cuda import WARP, _device_intrinsic, device, exp2_for, int64, storage_of
-from .._simd import _exp2_fit
+from .._cuda import WARP, device, device_intrinsic, exp2_for, int64, storage_of
+from .._simd_math import LN_2, LOG2_E, exp2_fit
 from .options import Options
 
 TILE = 8
-LOG2_E = math.log2(math.e)
-LN_2 = math.log(2.0)
 
 
-@_device_intrinsic(int)
+@device_intrinsic(int)
 def fresh(typing_context, value):
     """The same 64-bit integer, as if it had just been read.
 
@@ -114,7 +112,7 @@ class Equations(NamedTuple):
 def _decay_float32() -> Callable:
     """2**y and 1 - 2**y by the special function unit, the latter by a polynomial where it would cancel."""
     exp2 = exp2_for(storage_of(torch.float32))
-    c0, c1, c2, c3, c4 = (np.float32(c) for c in _exp2_fit(4))
+    c0, c1, c2, c3, c4 = (np.float32(c) for c in exp2_fit(4))
     one, half = np.float32(1.0), np.float32(0.5)
 
     @device
