@@ -1,7 +1,10 @@
 """Which code runs an operator, the torch library they are registered in, and checks that all operators share."""
 
+import functools
+import importlib
 import logging
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -65,6 +68,12 @@ def choose(op: str, tensor: Tensor, backend: str) -> str:
         _logged.add((op, chosen))
         _logger.info("%s runs on backend %r", op, chosen)
     return chosen
+
+
+@functools.cache
+def kernel_module(package: str | None, name: str) -> ModuleType:
+    """The module with an operator's kernels, imported on its first call: importing the package stays cheap."""
+    return importlib.import_module(f".{name}", package)
 
 
 def check_tensors(op: str, tensors: Mapping[str, Any], *, allow_complex: bool = False) -> None:

@@ -1,15 +1,12 @@
 """The registered torch operator ``torch.ops.tsmodels.linear_scan`` and its public function."""
 
-import functools
-import importlib
 import math
-from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, refuse_lost_gradient
+from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, kernel_module, refuse_lost_gradient
 from .layout import empty_states
 from .ref import linear_scan_ref
 
@@ -24,19 +21,13 @@ _COMPUTED = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
-@functools.cache
-def _kernels(module: str) -> ModuleType:
-    """The kernels of a device, imported on the first call: importing the package stays cheap."""
-    return importlib.import_module(f".{module}", __package__)
-
-
 def _implementation(module):
     def forward(a, b, state, reverse):
         refuse_lost_gradient(_NAME, a, b, state)
-        return _kernels(module).forward(a, b, state, reverse)
+        return kernel_module(__package__, module).forward(a, b, state, reverse)
 
     def backward(*args):
-        return _kernels(module).backward(*args)
+        return kernel_module(__package__, module).backward(*args)
 
     return forward, backward
 

@@ -1,8 +1,5 @@
 """The registered torch operator ``torch.ops.tsmodels.selective_scan`` and its public function."""
 
-import functools
-import importlib
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,7 +7,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from .._autograd import FirstOrderOnly
-from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, refuse_lost_gradient
+from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, kernel_module, refuse_lost_gradient
 from .ref import selective_scan_ref
 
 CHUNK = 32  # steps between the states that are kept for the backward, on every device
@@ -30,12 +27,6 @@ LIBRARY.define(
 )
 
 
-@functools.cache
-def _kernels(module: str) -> ModuleType:
-    """The module that launches kernels, imported on the first call: importing the package stays cheap."""
-    return importlib.import_module(f".{module}", __package__)
-
-
 def _grouped(x, dt, A, B, C, *others):
     """Arguments of the operator with an axis of groups in B and C."""
     return x, dt, A, *(m.unsqueeze(2) if m.ndim == 3 else m for m in (B, C)), *others
@@ -43,20 +34,20 @@ def _grouped(x, dt, A, B, C, *others):
 
 def _cpu(*args):
     refuse_lost_gradient(_NAME, *(t for t in args[:_N_INPUTS] if t is not None))
-    return _kernels("cpu_call").forward(*args)
+    return kernel_module(__package__, "cpu_call").forward(*args)
 
 
 def _cpu_backward(*args):
-    return _kernels("cpu_call").backward(*args)
+    return kernel_module(__package__, "cpu_call").backward(*args)
 
 
 def _cuda(*args):
     refuse_lost_gradient(_NAME, *(t for t in args[:_N_INPUTS] if t is not None))
-    return _kernels("cuda").forward(*_grouped(*args))
+    return kernel_module(__package__, "cuda").forward(*_grouped(*args))
 
 
 def _cuda_backward(grad_y, grad_state, *args):
-    grads = list(_kernels("cuda").backward(grad_y, grad_state, *_grouped(*args)))
+    grads = list(kernel_module(__package__, "cuda").backward(grad_y, grad_state, *_grouped(*args)))
     for k in (3, 4):  # B, C
         grads[k] = grads[k].view(args[k].shape)
     return tuple(grads)

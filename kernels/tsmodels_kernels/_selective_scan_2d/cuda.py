@@ -19,14 +19,6 @@ from .options import Options
 _NAMES = 12  # tensors before the states
 # Two backward blocks fit a multiprocessor; more blocks would only need more working memory.
 _BLOCKS_EACH = 2
-# Numbers that a backward thread keeps of an interval: 264 blocks of 256 threads with 150 float32 fill 40 of the 50 MB
-# of a second-level cache.
-_KEPT_NUMBERS = 150
-
-
-def default_interval(T: int, V: int) -> int:
-    """Steps between stored column states: as many as the cache holds, at least sqrt(T) to bound the memory."""
-    return max(1, min(T, max(int(T**0.5), _KEPT_NUMBERS // (2 * V + 1) - 1)))
 
 
 class _Plan:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from .._autograd import FirstOrderOnly
-from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, refuse_lost_gradient
+from .._backend import LIBRARY, check_shape, check_tensors, choose, computing_dtype, kernel_module, refuse_lost_gradient
 from . import cpu_call
-from .options import Options
+from .options import Options, default_cuda_interval
 from .ref import selective_scan_2d_ref
 
 _NAME = "selective_scan_2d"
@@ -38,15 +38,11 @@ def _cpu_backward(*args):
 
 def _cuda(*args):
     refuse_lost_gradient(_NAME, *(t for t in args[: _N + 2] if t is not None))
-    from . import cuda
-
-    return cuda.forward(*args)
+    return kernel_module(__package__, "cuda").forward(*args)
 
 
 def _cuda_backward(*args):
-    from . import cuda
-
-    return cuda.backward(*args)
+    return kernel_module(__package__, "cuda").backward(*args)
 
 
 def _fake(*args):
@@ -275,9 +271,7 @@ def _reference(*args):
 def _interval(asked: int | None, sizes, backend: str) -> int:
     _, T, V, _, N = sizes
     if asked is None and backend == "cuda":
-        from . import cuda
-
-        return cuda.default_interval(T, V)
+        return default_cuda_interval(T, V)
     if asked is None:
         return cpu_call.default_interval(T, V, N)
     if asked < 1:

@@ -11,7 +11,7 @@ from tsmodels_kernels._selective_scan_2d import cuda as launches
 from tsmodels_kernels._selective_scan_2d.cuda_backward import retreat
 from tsmodels_kernels._selective_scan_2d.cuda_forward import sweep
 from tsmodels_kernels._selective_scan_2d.cuda_parts import Kind
-from tsmodels_kernels._selective_scan_2d.options import Options
+from tsmodels_kernels._selective_scan_2d.options import Options, default_cuda_interval
 from tsmodels_kernels._selective_scan_2d.ref import selective_scan_2d_ref
 
 DTYPES = (torch.float64, torch.float32)
@@ -253,10 +253,10 @@ def test_empty_axes(device, empty):
 
 def test_default_interval_keeps_a_replayed_interval_in_the_cache():
     def numbers(T, V):
-        return (launches.default_interval(T, V) + 1) * (2 * V + 1)
+        return (default_cuda_interval(T, V) + 1) * (2 * V + 1)
 
-    assert launches.default_interval(1, 7) == 1
-    assert launches.default_interval(10_000, 500) == 100  # bounded by sqrt(T): all kept states are bounded by it too
+    assert default_cuda_interval(1, 7) == 1
+    assert default_cuda_interval(10_000, 500) == 100  # bounded by sqrt(T): all kept states are bounded by it too
     assert all(100 <= numbers(64, V) <= 150 for V in (1, 3, 7))
 
 
