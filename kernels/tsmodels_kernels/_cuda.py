@@ -13,6 +13,7 @@ Python twin below, and a pointer becomes the flat view of a tensor's storage.
 import functools
 import importlib.util
 import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +31,9 @@ if importlib.util.find_spec("numba_cuda") is None:  # the numba.cuda inside Numb
     )
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+if not SIMULATED:
+    from cuda.core import Device, LaunchConfig, Program, ProgramOptions, Stream, launch
+
 WARP = 32
 WHOLE_WARP = 0xFFFFFFFF
 int64 = types.int64
@@ -178,6 +182,7 @@ class Storage(NamedTuple):
     widen: Callable  # element in memory -> compute
     narrow: Callable  # compute -> element in memory
     load: Callable  # load(pointer, index) -> compute
+    load_if: Callable  # load_if(pointer, index, wanted) -> compute: 0 if not wanted
     store: Callable  # store(pointer, index, compute)
 
 
@@ -187,10 +192,17 @@ def _storage(name: str, memory: Any, compute: Any, widen: Callable, narrow: Call
         return widen(p[i])
 
     @device
+    def load_if(p, i, wanted):
+        raw = memory(0)
+        if wanted:  # nothing but the load depends on it: so loads one after the other wait together, not in turn
+            raw = p[i]
+        return widen(raw)
+
+    @device
     def store(p, i, value):
         p[i] = narrow(value)
 
-    return Storage(name, types.CPointer(memory), compute, widen, narrow, load, store)
+    return Storage(name, types.CPointer(memory), compute, widen, narrow, load, load_if, store)
 
 
 def _plain(name: str) -> Storage:
@@ -231,12 +243,36 @@ class Source(NamedTuple):
     launch_bounds: tuple[int, int] | None = None  # (threads a block, blocks a multiprocessor at least): caps registers
 
 
+_ENTRY = re.compile(r"\.entry (\w+)")
+
+
+def _compiled(source: Source, device: torch.device) -> Any:
+    """The kernel's machine code for a device.
+
+    Numba translates it to PTX and CUDA's own linker, not the driver, to machine code: so a compiler newer than the
+    driver will do.
+    """
+    major, minor = torch.cuda.get_device_capability(device)
+    ptx, _ = cuda.compile_ptx(source.function, source.signature, cc=(major, minor), launch_bounds=source.launch_bounds)
+    code = Program(ptx, "ptx", ProgramOptions(arch=f"sm_{major}{minor}")).compile("cubin")
+    return code.get_kernel(_ENTRY.search(ptx)[1])
+
+
+@functools.lru_cache(64)
+def _stream(handle: int) -> Any:
+    """One of torch's streams, which stays torch's own."""
+    return Stream.from_handle(handle)
+
+
 class KernelFamily:
-    """Kernels made from one source by ``build(*constants)``, each compiled on its first use."""
+    """Kernels made from one source by ``build(*constants)``, each compiled on its first use.
+
+    They are launched through ``cuda.core``, which takes microseconds where Numba's dispatcher takes a hundred.
+    """
 
     def __init__(self, build: Callable[..., tuple]):
         self._build = build
-        self._compiled: dict = {}
+        self._kernels: dict = {}
         functools.update_wrapper(self, build)
 
     def source(self, *constants: Any) -> Source:
@@ -256,16 +292,16 @@ class KernelFamily:
             return
         where = next(a.device for a in args if isinstance(a, Tensor))
         with torch.cuda.device(where):
-            stream = cuda.external_stream(torch.cuda.current_stream(where).cuda_stream)
-            kernel = self._kernel(constants, where.index)
-            kernel[grid, block, stream](*(a.data_ptr() if isinstance(a, Tensor) else a for a in args))
+            Device(where.index).set_current()  # a thread of autograd may not have a context yet
+            stream = _stream(torch.cuda.current_stream(where).cuda_stream)
+            values = (a.data_ptr() if isinstance(a, Tensor) else int(a) for a in args)
+            launch(stream, LaunchConfig(grid=grid, block=block), self._kernel(constants, where), *values)
 
-    def _kernel(self, constants, device_index):
-        key = (constants, device_index)
-        if key not in self._compiled:
-            function, signature, bounds = self.source(*constants)
-            self._compiled[key] = cuda.jit(signature, launch_bounds=bounds)(function)
-        return self._compiled[key]
+    def _kernel(self, constants, device):
+        key = (constants, device.index)
+        if key not in self._kernels:
+            self._kernels[key] = _compiled(self.source(*constants), device)
+        return self._kernels[key]
 
     def _simulate(self, constants, grid, block, args):
         cuda.jit(self.source(*constants).function)[grid, block](

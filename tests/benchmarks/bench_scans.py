@@ -270,10 +270,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def shapes_of(op: Op, extent: str) -> dict[str, tuple[Sizes, ...]]:
+def shapes_of(op: Op, extent: str, device: str) -> dict[str, tuple[Sizes, ...]]:
     if extent == "quick":
         return dict.fromkeys(op.timed, (op.smoke,))
-    return dict(op.full if extent == "full" else op.timed)
+    if extent == "full":
+        return dict(op.full)
+    return {layout: (*rows, op.large) if device == "cuda" else rows for layout, rows in op.timed.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -287,7 +289,8 @@ def main(arguments: list[str] | None = None) -> int:
     print("; ".join(f"{key} {value}" for key, value in described.items()), "\n")
 
     torch.set_num_threads(max(threads))
-    refused = {op.name: check(op, shapes_of(op, options.extent), setting.dtype, setting.device) for op in ops}
+    shapes = {op.name: shapes_of(op, options.extent, options.device) for op in ops}
+    refused = {op.name: check(op, shapes[op.name], setting.dtype, setting.device) for op in ops}
     for op_name, (wrong, unavailable) in refused.items():
         for name, reason in unavailable.items():
             print(f"not available: {name} for {op_name}: {reason}")
@@ -297,7 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     table, skipped = cell_table(tuple(limits(12, setting.dtype, setting.device))), []
     for op in right:
-        for cell in measure(op, shapes_of(op, options.extent), setting, refused[op.name]):
+        for cell in measure(op, shapes[op.name], setting, refused[op.name]):
             table.row(cell_row(cell))
             skipped += [
                 f"{name} at {cell.problem.label}, {cell.direction}: {why}" for name, why in cell.skipped.items()

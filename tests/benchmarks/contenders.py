@@ -124,6 +124,7 @@ class Op(NamedTuple):
     timed: Mapping[str, tuple[Sizes, ...]]  # layout -> sizes of the default run
     smoke: Sizes
     tiny: Sizes  # where nothing but the call itself costs
+    large: Sizes  # enough work for a GPU
     full: Mapping[str, tuple[Sizes, ...]]
 
     @property
@@ -199,6 +200,7 @@ OPS = (
         },
         smoke={"B": 2, "T": 64, "D": 64},
         tiny={"B": 1, "T": 2, "D": 4},
+        large={"B": 8, "T": 4096, "D": 2048},
         full={"BTD": _LINEAR_GRID, "BDT": _LINEAR_GRID},
     ),
     Op(
@@ -211,6 +213,7 @@ OPS = (
         timed={"BTD": _sizes("BTDN", (8, 128, 64, 16), (8, 1024, 64, 16))},
         smoke={"B": 2, "T": 64, "D": 64, "N": 16},
         tiny={"B": 1, "T": 2, "D": 4, "N": 2},
+        large={"B": 8, "T": 2048, "D": 1536, "N": 16},
         full={"BTD": _SELECTIVE_GRID, "BDT": _SELECTIVE_GRID},
     ),
     Op(
@@ -223,6 +226,7 @@ OPS = (
         timed={"BTD": _sizes("BTDN", (8, 1024, 64, 16))},
         smoke={"B": 2, "T": 64, "D": 64, "N": 16},
         tiny={"B": 1, "T": 2, "D": 4, "N": 2},
+        large={"B": 8, "T": 2048, "D": 1536, "N": 16},
         full={"BTD": _sizes("BTDN", *((8, T, 64, 16) for T in _LENGTHS))},
     ),
     Op(
@@ -235,6 +239,7 @@ OPS = (
         timed={"BTD": _sizes("BTVDN", (8, 96, 7, 64, 16))},
         smoke={"B": 2, "T": 16, "V": 3, "D": 64, "N": 16},
         tiny={"B": 1, "T": 2, "V": 2, "D": 4, "N": 2},
+        large={"B": 16, "T": 512, "V": 16, "D": 256, "N": 16},
         full={"BTD": _TWO_AXIS_GRID},
     ),
 )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .contenders import combine
 
+jax.config.update("jax_platforms", "cpu")  # also where there is a GPU: it stands beside our kernels on the CPU
 jax.config.update("jax_enable_x64", True)  # float64 stays float64; float32 is not promoted
 
 

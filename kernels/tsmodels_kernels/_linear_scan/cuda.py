@@ -51,10 +51,11 @@ def sweep(dtype, warps, adjoint, gradient):
     the gradient of a gate that does not depend on time.
     """
     storage = storage_of(dtype)
-    load, store, number = storage.load, storage.store, storage.compute
+    load, load_if, store, number = storage.load, storage.load_if, storage.store, storage.compute
     pointer, wide = storage.pointer, types.CPointer(storage.compute)
     steps = steps_of(dtype)
     width = warps * steps
+    guarded = warps > 1  # fewer registers: loads that wait together would spill
 
     def kernel(
         gates, terms, entering, out, leaving, before, state, grad_gates, T, D, gate_batch, gate_time, lanes, chunk,
@@ -86,12 +87,19 @@ def sweep(dtype, warps, adjoint, gradient):
             total, product = number(0), number(1)
             for k in range(steps):
                 own_gates[k], own_terms[k] = number(1), number(0)
-                if k < valid:
-                    own_terms[k] = load(terms, at + k * move)
-                    if not adjoint:
-                        own_gates[k] = load(gates, gate_at + k * gate_move)
-                    elif mine + k > 0:
-                        own_gates[k] = load(gates, gate_at + (k - 1) * gate_move).conjugate()
+                if guarded:
+                    if k < valid:
+                        own_terms[k] = load(terms, at + k * move)
+                        if not adjoint:
+                            own_gates[k] = load(gates, gate_at + k * gate_move)
+                        elif mine + k > 0:
+                            own_gates[k] = load(gates, gate_at + (k - 1) * gate_move).conjugate()
+                else:
+                    own_terms[k] = load_if(terms, at + k * move, k < valid)
+                    present = k < valid and (not adjoint or k > 0 or mine > 0)
+                    gate = load_if(gates, gate_at + (k - 1 if adjoint else k) * gate_move, present)
+                    if present:
+                        own_gates[k] = gate.conjugate() if adjoint else gate
             for k in range(steps):
                 total = own_gates[k] * total + own_terms[k]
                 product = product * own_gates[k]

@@ -166,7 +166,8 @@ class Tiles(NamedTuple):
 
 def tiles_for(dtype: torch.dtype, n_states: int, block: Block) -> Tiles:
     """Steps sharer, sharer + sharers, ... of its own channel are fetched by each thread, ``at`` the first of them."""
-    load, number = storage_of(dtype).load, storage_of(dtype).compute
+    storage = storage_of(dtype)
+    load, load_if = storage.load, storage.load_if
     states, row_length, threads, sharers = block.states, block.row, block.threads, block.sharers
     n_fetched, n_staged = block.fetched, min(4, -(-CHUNK * n_states // threads))
     hop, shift = threads // n_states, threads % n_states
@@ -195,9 +196,7 @@ def tiles_for(dtype: torch.dtype, n_states: int, block: Block) -> Tiles:
     @device
     def fetch(source, at, move, n_steps, sharer, values):
         for j in range(n_fetched):
-            values[j] = number(0)
-            if sharer + j * sharers < n_steps:
-                values[j] = load(source, at)
+            values[j] = load_if(source, at, sharer + j * sharers < n_steps)
             at += sharers * move
 
     @device

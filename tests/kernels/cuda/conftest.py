@@ -39,6 +39,11 @@ class Compiled(NamedTuple):
     stack: int
     spilled: int  # bytes stored and loaded
 
+    @property
+    def spills(self) -> bool:
+        """Whether more than two registers live in memory: releases of the compiler differ by as much."""
+        return self.stack > 8 or self.spilled > 16
+
 
 def _compiled(family, constants) -> Compiled:
     from cuda.bindings import nvjitlink

@@ -165,7 +165,7 @@ VARIANTS += [(dtype, kernels.summarise, (16, True)) for dtype in DTYPES]
 def test_machine_code(compiled, dtype, family, constants):
     code = compiled(family, (dtype, *constants))
     assert code.registers <= (128 if dtype == torch.complex128 else 80 if constants[0] == 1 else 64)
-    assert code.spilled == code.stack == 0
+    assert not code.spills
     assert "ld.local" not in code.ptx
     assert "call" not in code.ptx
     if computing_dtype(dtype) in (torch.float32, torch.complex64):
@@ -178,7 +178,7 @@ def test_machine_code(compiled, dtype, family, constants):
 def test_machine_code_of_rows(compiled, dtype, vectors, adjoint):
     code = compiled(cuda_rows.row_sweep, (dtype, cuda_rows.THREADS, vectors, adjoint, adjoint))
     assert code.registers <= (128 if dtype == torch.float64 else 64)
-    assert code.spilled == code.stack == 0
+    assert not code.spills
     assert "call" not in code.ptx
     assert ("ld.global.v4" in code.ptx and "st.global.v4" in code.ptx) == vectors or dtype == torch.float64
     if dtype != torch.float64:

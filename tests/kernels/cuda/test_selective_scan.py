@@ -250,7 +250,7 @@ VARIANTS = [
 
 def assert_lean(code, dtype, registers):
     assert code.registers <= registers
-    assert code.spilled == code.stack == 0
+    assert not code.spills
     assert "ld.local" not in code.ptx
     assert "call" not in code.ptx
     if dtype != torch.float64:
