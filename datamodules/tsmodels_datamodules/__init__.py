@@ -11,39 +11,60 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsmodels_datamodules._archive import ArchiveSet, DataNotFoundError, load_archive
     from tsmodels_datamodules._archive_module import ArchiveDataModule
+    from tsmodels_datamodules._forecasting_module import ForecastingSetDataModule
+    from tsmodels_datamodules._forecasting_sets import load_forecasting_set
     from tsmodels_datamodules._panel import Panel, PanelDataset, apply_missing, panel_loader, to_panel
     from tsmodels_datamodules._panel_module import PanelDataModule
     from tsmodels_datamodules._scaling import PanelScaler
+    from tsmodels_datamodules._series import SeriesPanel, to_series
     from tsmodels_datamodules._splits import stratified_split
+    from tsmodels_datamodules._window_dataset import SeriesScaler, WindowDataset, window_loader
+    from tsmodels_datamodules._windows import WindowDataModule
 
 __all__ = [
     "ArchiveDataModule",
     "ArchiveSet",
     "DataNotFoundError",
+    "ForecastingSetDataModule",
     "Panel",
     "PanelDataModule",
     "PanelDataset",
     "PanelScaler",
+    "SeriesPanel",
+    "SeriesScaler",
+    "WindowDataModule",
+    "WindowDataset",
     "apply_missing",
     "load_archive",
+    "load_forecasting_set",
     "panel_loader",
     "stratified_split",
     "to_panel",
+    "to_series",
+    "window_loader",
 ]
 
 _MODULES = {
     "ArchiveDataModule": "_archive_module",
     "ArchiveSet": "_archive",
     "DataNotFoundError": "_archive",
+    "ForecastingSetDataModule": "_forecasting_module",
     "Panel": "_panel",
     "PanelDataModule": "_panel_module",
     "PanelDataset": "_panel",
     "PanelScaler": "_scaling",
+    "SeriesPanel": "_series",
+    "SeriesScaler": "_window_dataset",
+    "WindowDataModule": "_windows",
+    "WindowDataset": "_window_dataset",
     "apply_missing": "_panel",
     "load_archive": "_archive",
+    "load_forecasting_set": "_forecasting_sets",
     "panel_loader": "_panel",
     "stratified_split": "_splits",
     "to_panel": "_panel",
+    "to_series": "_series",
+    "window_loader": "_window_dataset",
 }
 
 

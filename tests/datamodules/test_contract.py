@@ -1,4 +1,4 @@
-"""The rules every datamodule keeps. A new export needs a row in MAKERS, not a test."""
+"""The rules every datamodule of labelled panels keeps. A new export needs a row in MAKERS, not a test."""
 
 import functools
 import itertools
@@ -15,6 +15,8 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 import tsmodels_datamodules
+from tsmodels_datamodules._panel_module import LabelledPanelModule
+from tsmodels_datamodules._windows import WindowModule
 
 N_TRAIN, N_TEST = 30, 10
 
@@ -39,14 +41,19 @@ def _archive(folder, write_ts, train, test, **options):
 MAKERS = {"PanelDataModule": _panel, "ArchiveDataModule": _archive}
 
 
-def exported():
+def exported(base):
     names = tsmodels_datamodules.__all__
     kinds = {name: getattr(tsmodels_datamodules, name) for name in names}
-    return {name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, LightningDataModule)}
+    return {name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, base)}
 
 
 def test_every_exported_datamodule_has_a_row():
-    assert exported() == set(MAKERS)
+    assert exported(LabelledPanelModule) == set(MAKERS)
+
+
+def test_every_exported_datamodule_is_of_a_kind_with_a_contract():
+    """The other kind's is test_window_contract.py."""
+    assert exported(LightningDataModule) == exported(LabelledPanelModule) | exported(WindowModule)
 
 
 @pytest.fixture

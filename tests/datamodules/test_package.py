@@ -28,8 +28,10 @@ def test_panels_need_neither_lightning_nor_sktime():
     code = (
         "import sys, numpy as np\n"
         "from tsmodels_datamodules import (Panel, PanelDataset, PanelScaler, apply_missing, panel_loader,\n"
-        "    stratified_split, to_panel, load_archive, ArchiveSet, DataNotFoundError)\n"
+        "    stratified_split, to_panel, load_archive, ArchiveSet, DataNotFoundError, SeriesPanel, SeriesScaler,\n"
+        "    WindowDataset, window_loader, to_series, load_forecasting_set)\n"
         "to_panel(np.zeros((2, 1, 3)))\n"
+        "to_series(np.zeros((3, 1)))\n"
         "load_archive('UnitTest', download=False)\n"
         f"print({HEAVY})"
     )
