@@ -98,3 +98,31 @@ class AttentionPooling(nn.Module):
             scores, x = torch.where(valid, scores, -torch.inf), torch.where(valid, x, 0)
         groups = x.unflatten(2, (scores.shape[2], -1))
         return torch.einsum("btk,btkc->bkc", scores.softmax(1), groups).flatten(1)
+
+
+class ForecastingHead(nn.Module):
+    """All tokens of a variate to all steps of its forecast, by one linear map that the variates share.
+
+    Shapes: x (batch, token, variate, d_model) -> (batch, horizon, variate, n_outputs).
+
+    Parameters
+    ----------
+    n_tokens, d_model : int
+        Tokens of a variate and their width.
+    horizon : int
+        Steps to forecast.
+    n_outputs : int, default=1
+        Numbers per step and variate.
+    dropout : float, default=0.0
+        Dropout on the tokens.
+    """
+
+    def __init__(self, n_tokens: int, d_model: int, horizon: int, n_outputs: int = 1, *, dropout: float = 0.0):
+        super().__init__()
+        self.horizon, self.n_outputs = horizon, n_outputs
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(n_tokens * d_model, horizon * n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = self.linear(self.dropout(x.transpose(1, 2).flatten(2)))
+        return steps.unflatten(2, (self.horizon, self.n_outputs)).transpose(1, 2)

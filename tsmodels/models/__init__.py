@@ -4,16 +4,29 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .chimera import ChimeraForClassification
-    from .mamba import MambaForClassification
-    from .s4d import S4DForClassification
+    from .chimera import ChimeraForClassification, ChimeraForForecasting
+    from .dlinear import DLinearForForecasting
+    from .mamba import MambaForClassification, MambaForForecasting
+    from .s4d import S4DForClassification, S4DForForecasting
 
-__all__ = ["ChimeraForClassification", "MambaForClassification", "S4DForClassification"]
+__all__ = [
+    "ChimeraForClassification",
+    "ChimeraForForecasting",
+    "DLinearForForecasting",
+    "MambaForClassification",
+    "MambaForForecasting",
+    "S4DForClassification",
+    "S4DForForecasting",
+]
 
 _MODULES = {
     "ChimeraForClassification": "chimera",
+    "ChimeraForForecasting": "chimera",
+    "DLinearForForecasting": "dlinear",
     "MambaForClassification": "mamba",
+    "MambaForForecasting": "mamba",
     "S4DForClassification": "s4d",
+    "S4DForForecasting": "s4d",
 }
 
 
