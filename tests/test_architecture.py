@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "tsmodels.cli": {"tsmodels.benchmark", "tsmodels.estimators", "tsmodels"},
     "tsmodels": {"tsmodels.estimators"},
 }
-THIRD_PARTY_OF_KERNELS = {"torch", "numpy", "numba", "llvmlite"}
+THIRD_PARTY_OF_KERNELS = {"torch", "numpy", "numba", "llvmlite", "cuda"}  # cuda: NVIDIA's own, beside numba-cuda
 
 
 def sources():

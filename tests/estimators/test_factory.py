@@ -11,10 +11,12 @@ import pytest
 from sklearn.base import clone
 from torch import nn
 
-from tsmodels.estimators import NetClassifier, all_estimators, classifier
+from tsmodels.estimators import NetClassifier, all_estimators, classifier, forecaster
+from tsmodels.estimators._base import CLASSIFICATION
+from tsmodels.estimators._forecaster import FORECASTING
 from tsmodels.estimators._training import TRAINING
 
-OWN = ["scaling", "class_weight", "label_smoothing"]
+OWN = {"classifier": list(CLASSIFICATION), "forecaster": list(FORECASTING)}
 EVERY = pytest.mark.parametrize("estimator", all_estimators(), ids=lambda each: each.__name__)
 
 
@@ -40,7 +42,8 @@ def test_the_name_on_the_left_is_the_name_of_the_class(estimator):
 def test_the_constructor_is_choices_then_own_then_training(estimator):
     names = list(inspect.signature(estimator).parameters)
     choices = inspect.signature(estimator._network_class).parameters.values()
-    assert names == [each.name for each in choices if each.kind is each.KEYWORD_ONLY] + OWN + list(TRAINING)
+    own = OWN[estimator.get_class_tag("object_type")]
+    assert names == [each.name for each in choices if each.kind is each.KEYWORD_ONLY] + own + list(TRAINING)
     assert set(names) == set(estimator().get_params())
 
 
@@ -61,7 +64,7 @@ def test_the_example_in_the_docstring_runs(estimator):
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
-@pytest.mark.parametrize("function", [classifier, all_estimators], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("function", [classifier, forecaster, all_estimators], ids=lambda each: each.__name__)
 def test_the_examples_of_the_functions_run(function):
     (test,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__)
     assert doctest.DocTestRunner().run(test).failed == 0

@@ -29,8 +29,19 @@ class PlainForClassification(nn.Module):
 PlainClassifier = classifier(PlainForClassification, test_params=[{}, {"bias": False}])
 
 
+# Each has 890 checks, one to four minutes: one of them stands for what all have from the factory.
+SLOW = [each for each in all_estimators("forecaster") if each.__name__ != "DLinearForecaster"]
+FAST = [each for each in all_estimators() if each not in SLOW]
+
+
 # sktime warns of a single class, which one of its checks fits
 @pytest.mark.filterwarnings("ignore:only single label seen in y")
-@parametrize_with_checks([*all_estimators(), PlainClassifier])
+@parametrize_with_checks([*FAST, PlainClassifier])
 def test_sktime_api(obj, test_name):
+    check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(SLOW)
+def test_sktime_api_of_the_other_forecasters(obj, test_name):
     check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)

@@ -1,30 +1,49 @@
-"""sktime estimators over the networks of this package, and the factory that makes them of any network."""
+"""sktime estimators over the networks of this package, and the factories that make them of any network."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsmodels.estimators._base import NetClassifier
-    from tsmodels.estimators._factory import classifier
+    from tsmodels.estimators._factory import classifier, forecaster
+    from tsmodels.estimators._forecaster import NetForecaster
     from tsmodels.estimators._registry import all_estimators
     from tsmodels.estimators.classifiers import ChimeraClassifier, MambaClassifier, S4DClassifier
+    from tsmodels.estimators.forecasters import (
+        ChimeraForecaster,
+        DLinearForecaster,
+        MambaForecaster,
+        S4DForecaster,
+    )
 
 __all__ = [
     "ChimeraClassifier",
+    "ChimeraForecaster",
+    "DLinearForecaster",
     "MambaClassifier",
+    "MambaForecaster",
     "NetClassifier",
+    "NetForecaster",
     "S4DClassifier",
+    "S4DForecaster",
     "all_estimators",
     "classifier",
+    "forecaster",
 ]
 
 _MODULE_OF = {
     "ChimeraClassifier": "classifiers",
+    "ChimeraForecaster": "forecasters",
+    "DLinearForecaster": "forecasters",
     "MambaClassifier": "classifiers",
+    "MambaForecaster": "forecasters",
     "NetClassifier": "_base",
+    "NetForecaster": "_forecaster",
     "S4DClassifier": "classifiers",
+    "S4DForecaster": "forecasters",
     "all_estimators": "_registry",
     "classifier": "_factory",
+    "forecaster": "_factory",
 }
 
 

@@ -16,6 +16,7 @@ from tsmodels.estimators._training import (
     check_training,
     draw_seed,
     isolated,
+    require_finite,
     resolve_device,
     train,
 )
@@ -162,7 +163,7 @@ class NetClassifier(BaseClassifier):
                 label_smoothing=self.label_smoothing,
             )
             history = train(task, data, training, device)
-        _require_finite(network, self.lr)
+        require_finite(network, self.lr)
         self.history_, self.scaler_ = history, data.scaler
         self.n_channels_, self.n_timepoints_ = data.n_channels, data.n_timepoints
         self.n_parameters_ = sum(each.numel() for each in network.parameters() if each.requires_grad)
@@ -230,12 +231,3 @@ def _weight_per_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> 
     from sklearn.utils import compute_class_weight
 
     return compute_class_weight(class_weight, classes=classes, y=y).tolist()
-
-
-def _require_finite(network: nn.Module, lr: float) -> None:
-    # a last step on a finite loss may still have a gradient that is not
-    if not all(torch.isfinite(each).all() for each in network.parameters()):
-        raise FloatingPointError(
-            f"training ended with weights that are not finite: lower the learning rate (lr={lr}) or set "
-            "gradient_clip_val=1.0"
-        )

@@ -3,20 +3,19 @@
 import inspect
 import re
 import textwrap
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
 if TYPE_CHECKING:
     from tsmodels.estimators._training import Argument
 
-__all__ = ["estimator_docstring"]
+__all__ = ["CLASSIFIER", "FORECASTER", "Kind", "estimator_docstring"]
 
 _WIDTH = 116  # inside an indented class docstring of 120 columns
-_KEPT_SECTIONS = ("Notes", "References")
 
-_ATTRIBUTES = """\
+_CLASSIFIER_ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)
     The labels, in the dtype of `y`; the columns of `predict_proba` follow their order.
 network_ : torch.nn.Module
@@ -31,7 +30,7 @@ n_channels_, n_timepoints_ : int
 n_parameters_ : int
     Number of trainable parameters of the network."""
 
-_EXAMPLE = """\
+_CLASSIFIER_EXAMPLE = """\
 >>> import numpy as np
 >>> from {module} import {name}
 >>> X = np.random.default_rng(0).normal(size=(12, 2, 20))  # case, channel, time
@@ -41,6 +40,53 @@ _EXAMPLE = """\
 (12,)"""
 
 
+_FORECASTER_ATTRIBUTES = """\
+network_ : torch.nn.Module
+    The trained network, on the CPU, in eval mode. It takes scaled look-backs (batch, time, channel).
+horizon_ : int
+    Steps that it forecasts.
+calibration_ : str
+    Where `predict_interval` and `predict_quantiles` come from: "validation" (split-conformal: errors in windows that
+    were not trained on), "training" (a series too short for such windows, or no `val_fraction`: too narrow) or "head"
+    (`loss="student_t"`, or "pinball" without such windows: as the network forecasts them).
+history_ : dict
+    ``epochs`` (number run), ``best_epoch`` (from 0) and ``best_value`` (None without validation), and ``curves``, the
+    losses by epoch.
+n_parameters_ : int
+    Number of trainable parameters of the network.
+pretrained_network_ : torch.nn.Module
+    After `pretrain`. `fit` trains a copy of it."""
+
+_FORECASTER_NOTES = """\
+The last `val_fraction` of each series is held back: the weights of the best epoch there are kept, and its errors
+calibrate the intervals, by step and column, over all series together. The network is not trained on it afterwards.
+
+A series shorter than `lookback` is continued into the past by its first value (as missing, where the network takes
+missing values). For training at least one series needs ``lookback + horizon`` steps. Steps in the sample have no
+forecast. `update` without ``update_params`` moves the look-back only; with it the network is trained on the new
+windows, `max_epochs` times.
+
+`pretrain` trains one network on a panel or hierarchy, which `fit` then fine-tunes (`finetune_epochs`) on other series
+of the same columns. `clone` keeps what was pretrained; `set_params` drops it."""
+
+_FORECASTER_EXAMPLE = """\
+>>> from sktime.datasets import load_airline
+>>> from {module} import {name}
+>>> y = load_airline()
+>>> estimator = {name}(lookback=24, max_epochs=1, accelerator="cpu", random_state=0)
+>>> estimator.fit(y, fh=[1, 2, 3]).predict().shape
+(3,)"""
+
+
+class Kind(NamedTuple):
+    """What the docstrings of one kind of estimator share."""
+
+    attributes: str
+    notes: str
+    example: str
+    about: Callable[[str, frozenset[str]], str]  # (path of the network, inputs it takes) -> what data it takes
+
+
 def estimator_docstring(
     network_class: type[nn.Module],
     choices: Mapping[str, inspect.Parameter],
@@ -48,6 +94,7 @@ def estimator_docstring(
     name: str,
     module: str,
     accepted: frozenset[str],
+    kind: Kind,
 ) -> str:
     """Return a numpydoc docstring that describes every argument with its default.
 
@@ -63,6 +110,8 @@ def estimator_docstring(
         Where the class will be found.
     accepted : frozenset of str
         Optional inputs of the network, which say what data it takes.
+    kind : Kind
+        ``CLASSIFIER`` or ``FORECASTER``.
 
     Returns
     -------
@@ -75,26 +124,45 @@ def estimator_docstring(
     entries += [_argument_entry(key, argument) for key, argument in arguments.items()]
     body = {
         "Parameters": "\n".join(entries),
-        "Attributes": _ATTRIBUTES,
-        **{title: sections[title] for title in _KEPT_SECTIONS if title in sections},
-        "Examples": _EXAMPLE.format(module=_public(module), name=name),
+        "Attributes": kind.attributes,
+        **_kept(sections, kind),
+        "Examples": kind.example.format(module=_public(module), name=name),
     }
     # what the tensors of a network look like is of no concern here: an estimator has axes of its own
-    lead = [text for text in sections[""].split("\n\n") if text and not text.startswith("Shapes:")]
-    parts = [*lead, _about(network_class, accepted)]
+    lead = [text for text in sections[""].split("\n\n") if text and not text.startswith("Shapes")]
+    path = f"{network_class.__module__}.{network_class.__qualname__}"
+    parts = [*lead, textwrap.fill(kind.about(path, accepted), _WIDTH)]
     return "\n\n".join(parts + [f"{title}\n{'-' * len(title)}\n{text}" for title, text in body.items()]) + "\n"
 
 
-def _about(network_class: type[nn.Module], accepted: frozenset[str]) -> str:
+def _kept(sections: Mapping[str, str], kind: Kind) -> dict[str, str]:
+    """Return the network's own "Notes" and "References", the former after those of the kind."""
+    notes = [text for text in (kind.notes, sections.get("Notes", "")) if text]
+    kept = {"Notes": "\n\n".join(notes)} if notes else {}
+    return kept | ({"References": sections["References"]} if "References" in sections else {})
+
+
+def _about_classifier(path: str, accepted: frozenset[str]) -> str:
     lengths = "of equal or unequal length" if "lengths" in accepted else "of equal length"
     missing = "NaN is taken as missing" if "mask" in accepted else "without missing values"
-    path = f"{network_class.__module__}.{network_class.__qualname__}"
-    text = (
+    return (
         f"An sktime classifier over :class:`{path}`. It takes numpy3D arrays (case, channel, time) and the other panel "
         f"containers of sktime, with one channel or several, {lengths}; {missing}. Labels are strings, integers or "
         "booleans."
     )
-    return textwrap.fill(text, _WIDTH)
+
+
+def _about_forecaster(path: str, accepted: frozenset[str]) -> str:
+    missing = "NaN in y is taken as missing" if "mask" in accepted else "without missing values"
+    exogenous = "X is known ahead" if "exog" in accepted else "X is ignored"
+    return (
+        f"An sktime forecaster over :class:`{path}`. It takes series, panels and hierarchies (one network for all "
+        f"their series, which may end at different times) with one column or several; {missing}; {exogenous}."
+    )
+
+
+CLASSIFIER = Kind(_CLASSIFIER_ATTRIBUTES, "", _CLASSIFIER_EXAMPLE, _about_classifier)
+FORECASTER = Kind(_FORECASTER_ATTRIBUTES, _FORECASTER_NOTES, _FORECASTER_EXAMPLE, _about_forecaster)
 
 
 def _public(module: str) -> str:

@@ -16,11 +16,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from sklearn.utils import check_random_state
+from torch import nn
 
 if TYPE_CHECKING:
     import lightning.pytorch as L
 
-__all__ = ["TRAINING", "Argument", "check_training", "draw_seed", "isolated", "quiet", "resolve_device", "train"]
+__all__ = [
+    "TRAINING",
+    "Argument",
+    "check_training",
+    "draw_seed",
+    "isolated",
+    "quiet",
+    "require_count",
+    "require_finite",
+    "resolve_device",
+    "train",
+]
 
 
 class Argument(NamedTuple):
@@ -97,14 +109,14 @@ def check_training(training: Mapping[str, Any]) -> None:
         A value for each name in ``TRAINING``.
     """
     for name in ("max_epochs", "batch_size"):
-        _require_count(name, training[name])
+        require_count(name, training[name])
     if not training["lr"] > 0:
         raise ValueError(f"lr must be positive, got {training['lr']!r}")
     fraction, patience = training["val_fraction"], training["patience"]
     if fraction is not None and not 0 <= fraction < 1:
         raise ValueError(f"val_fraction must be None or in [0, 1), got {fraction!r}")
     if patience is not None:
-        _require_count("patience", patience)
+        require_count("patience", patience)
         if not fraction:
             raise ValueError("patience needs a validation loss: set val_fraction, for example val_fraction=0.2")
     _check_trainer_kwargs(training["trainer_kwargs"])
@@ -149,9 +161,19 @@ def resolve_device(accelerator: str, devices: Any) -> torch.device:
     )
 
 
-def _require_count(name: str, value: Any) -> None:
+def require_count(name: str, value: Any) -> None:
+    """Raise ValueError unless an argument is a positive integer."""
     if not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def require_finite(network: nn.Module, lr: float) -> None:
+    """Raise FloatingPointError if a weight is not finite: a last step on a finite loss may have such a gradient."""
+    if not all(torch.isfinite(each).all() for each in network.parameters()):
+        raise FloatingPointError(
+            f"training ended with weights that are not finite: lower the learning rate (lr={lr}) or set "
+            "gradient_clip_val=1.0"
+        )
 
 
 def _check_trainer_kwargs(trainer_kwargs: Any) -> None:

@@ -1,19 +1,21 @@
 """Lightning modules: a network with its loss, metrics, optimiser and schedule."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsmodels.tasks.classification import ClassificationTask
+    from tsmodels.tasks.forecasting import ForecastingTask
 
-__all__ = ["ClassificationTask"]
+__all__ = ["ClassificationTask", "ForecastingTask"]
+
+_MODULES = {"ClassificationTask": "classification", "ForecastingTask": "forecasting"}
 
 
 def __getattr__(name: str) -> Any:
     # Lightning takes seconds to import; nobody pays for it before a task is asked for.
-    if name == "ClassificationTask":
-        from tsmodels.tasks.classification import ClassificationTask
-
-        return ClassificationTask
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -57,29 +57,27 @@ class NetTask(L.LightningModule):
         self.optimizer, self.schedule, self.lr, self.weight_decay = optimizer, schedule, lr, weight_decay
         self._accepted = accepted_inputs(self.network)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, **inputs: Tensor | None) -> Tensor:
         """Apply the network.
 
         Parameters
         ----------
         x : Tensor (batch, time, channel)
             Series, 0 where missing or padded.
-        lengths : Tensor (batch,), optional
-            Valid steps from the start; for networks that take it.
-        mask : Tensor (batch, time, channel), optional
-            True where observed; for networks that take it.
+        inputs : Tensor, optional
+            By name, for networks that take them: ``lengths`` (batch,), valid steps from the start; ``mask`` like ``x``,
+            True where observed; covariates ``exog``, ``past`` and ``static``.
 
         Returns
         -------
         Tensor
             What the network returns.
         """
-        given = {"x": x, "lengths": lengths, "mask": mask}
-        return self.apply_network({name: value for name, value in given.items() if value is not None})
+        return self.apply_network({"x": x} | {name: value for name, value in inputs.items() if value is not None})
 
-    def apply_network(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Apply the network to a batch; ValueError if the batch holds ``lengths`` or ``mask`` it does not take."""
-        return call_network(self.network, self._accepted, batch)
+    def apply_network(self, batch: Mapping[str, Tensor], method: str = "forward") -> Any:
+        """Apply the network, or another method of it, to a batch; ValueError if it holds an input that is not taken."""
+        return call_network(self.network, self._accepted, batch, method)
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule in Lightning's form."""
