@@ -9,7 +9,8 @@ from tsmodels.models.s4d import S4DForClassification
 
 __all__ = ["ChimeraClassifier", "MambaClassifier", "S4DClassifier"]
 
-# The scans' CUDA kernels have not been run on a GPU yet: accelerator="auto" would move a network there unasked.
+# Archive sets are small: there a scan's launches cost more than its work, and numba-cuda may not be installed.
+# A GPU is used when it is asked for.
 _TRAINING: dict[str, Any] = {
     "max_epochs": 20,
     "batch_size": 16,
