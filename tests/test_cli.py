@@ -9,7 +9,8 @@ import pytest
 from sktime.classification.dummy import DummyClassifier
 
 import tsmodels
-from tsmodels.benchmark import models
+from tsmodels.benchmark import forecasting, models
+from tsmodels.benchmark.long_horizon import Training
 from tsmodels.cli import main
 
 
@@ -137,6 +138,98 @@ def test_an_unknown_data_set_is_explained(capsys, monkeypatch):
     assert "ItalyPowerDemand" in err
     assert "These need no download: BasicMotions, JapaneseVowels, ItalyPowerDemand, ArrowHead." in err
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def forecast(capsys):
+    """Run `tsmodels benchmark --task forecasting`; returns exit code, output and errors."""
+
+    def forecast(*arguments):
+        code = main(["benchmark", "--task", "forecasting", *arguments])
+        return code, *capsys.readouterr()
+
+    return forecast
+
+
+def test_forecasters_are_backtested(forecast, tmp_path):
+    arguments = ["--datasets", "shampoo_sales", "lynx", "--models", "NaiveLast", "SeasonalNaive", "--cutoffs", "2"]
+    code, out, err = forecast(*arguments)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "4 cells to run, results go to tsmodels-forecasting"
+    assert lines[2].startswith("[1/4] NaiveLast on shampoo_sales: MASE ")
+    table = (tmp_path / "tsmodels-forecasting" / "results.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) == 6
+    assert set(rows) <= {*lines, *rows[2:]}  # on the screen in the order given, in the file sorted
+    assert "| shampoo_sales, 4 steps from 2 cutoffs | NaiveLast" in out
+    assert lines[-1].startswith("Results: tsmodels-forecasting (results.md, ")
+    assert "nothing to run" in forecast(*arguments)[1]
+
+
+def test_by_default_it_says_what_is_left_out(forecast, monkeypatch):
+    monkeypatch.setattr(forecasting, "left_out", lambda: {"Theta": "statsmodels", "ETS": "statsmodels"})
+    monkeypatch.setattr("tsmodels.benchmark.run_backtest", _refused)
+    code, out, _ = forecast()
+    assert (code, out) == (2, "left out: Theta and ETS, which need statsmodels (not installed)\n")
+    assert forecast("--models", "NaiveLast")[1] == ""
+
+
+def _refused(*arguments, **options):
+    raise tsmodels.benchmark.RequestError("enough")
+
+
+def test_long_horizon_sets_are_run_by_their_protocol(forecast, monkeypatch, tmp_path):
+    asked = {}
+
+    def run(datasets, models, seeds, output, **options):
+        asked.update(datasets=datasets, models=models, seeds=list(seeds), output=output, **options)
+        raise tsmodels.benchmark.RequestError("enough")
+
+    monkeypatch.setattr("tsmodels.benchmark.run_long_horizon", run)
+    line = "--sets ETTh1 weather --models DLinear Chimera --seeds 2 --lookback 48 --horizons 24 96 --max-epochs 4 "
+    code, _, _ = forecast(
+        *(line + "--patience 2 --window-stride 8 --batch-size 16 --lr 0.01 --accelerator auto").split()
+    )
+    assert code == 2
+    assert asked.pop("training") == Training(4, 2, 8, 16, 0.01, "auto")
+    del asked["progress"]
+    assert asked == {
+        "datasets": ["ETTh1", "weather"],
+        "models": ["DLinear", "Chimera"],
+        "seeds": [0, 1],
+        "output": "tsmodels-long-horizon",
+        "lookback": 48,
+        "horizons": [24, 96],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--datasets", "nothing"], "cannot load 'nothing': there is no bundled series 'nothing'. Bundled: airline"),
+        (["--models", "Nothing"], "there is no forecaster 'Nothing'. Available: NaiveLast"),
+        (["--datasets", "ETTh1", "--models", "Nothing"], "there is no network 'Nothing'. Available: NaiveLast"),
+        (["--datasets", "ETTh1", "airline"], "'airline' is no long-horizon set"),
+        (["--datasets", "weather", "--models", "NaiveLast"], "cannot load 'weather': the data set 'weather' was not"),
+        (["--datasets", "airline", "--lookback", "3"], "--lookback is for forecasting on long-horizon sets"),
+        (["--datasets", "ETTh1", "--cutoffs", "3"], "--cutoffs is for forecasting on short series"),
+        (["--datasets", "ETTh1", "--lr", "0"], "lr must be positive"),
+        (["--models", "NaiveLast", "--epochs", "3"], "epochs has no effect on NaiveLast"),
+    ],
+)
+def test_wrong_arguments_of_forecasting_are_explained(forecast, arguments, message):
+    code, _, err = forecast(*arguments)
+    assert code == 2
+    assert err.startswith("tsmodels benchmark: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_options_of_forecasting_are_refused_for_classifiers(run):
+    code, out, err = run("--models", "Dummy", "--window-stride", "2")
+    assert (code, out) == (2, "")
+    assert "--window-stride is for forecasting on long-horizon sets" in err
 
 
 def _offline(*arguments, **options):

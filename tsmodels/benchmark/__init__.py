@@ -1,4 +1,8 @@
-"""Many data sets by many classifiers by many seeds: a run that resumes, and results that say how they were obtained.
+"""Many data sets by many models by many seeds: a run that resumes, and results that say how they were obtained.
+
+Classifiers on archive sets (:func:`run_benchmark`), forecasters on short series at several cutoffs
+(:func:`run_backtest`), and networks by the protocol of the long-horizon forecasting literature
+(:func:`run_long_horizon`).
 
 Importing the package imports neither sktime nor torch nor pandas: a name is loaded when it is first asked for.
 """
@@ -10,22 +14,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsmodels.benchmark._errors import BenchmarkError, OutputError, RequestError
+    from tsmodels.benchmark._tables import load_horizon_errors
+    from tsmodels.benchmark.forecasting import BacktestSeries, run_backtest
+    from tsmodels.benchmark.long_horizon import run_long_horizon
     from tsmodels.benchmark.models import available_models
     from tsmodels.benchmark.results import load_results, summarise
     from tsmodels.benchmark.runner import Progress, run_benchmark
 
 __all__ = [
+    "DEFAULT_BACKTEST_OUTPUT",
     "DEFAULT_DATASETS",
+    "DEFAULT_LONG_HORIZON_OUTPUT",
     "DEFAULT_MODELS",
     "DEFAULT_OUTPUT",
     "DEFAULT_SEEDS",
+    "DEFAULT_SERIES",
+    "LONG_HORIZON_SETS",
+    "BacktestSeries",
     "BenchmarkError",
     "OutputError",
     "Progress",
     "RequestError",
     "available_models",
+    "load_horizon_errors",
     "load_results",
+    "run_backtest",
     "run_benchmark",
+    "run_long_horizon",
     "summarise",
 ]
 
@@ -36,14 +51,24 @@ DEFAULT_MODELS = ("ChimeraClassifier", "MiniRocket")
 DEFAULT_SEEDS = (0, 1, 2)
 DEFAULT_OUTPUT = "tsmodels-results"
 
+# these too come with sktime
+DEFAULT_SERIES = ("airline", "lynx", "shampoo_sales", "uschange")
+DEFAULT_BACKTEST_OUTPUT = "tsmodels-forecasting"
+LONG_HORIZON_SETS = ("ETTh1", "ETTh2", "ETTm1", "ETTm2", "weather", "exchange_rate", "national_illness")
+DEFAULT_LONG_HORIZON_OUTPUT = "tsmodels-long-horizon"
+
 _MODULES = {
+    "BacktestSeries": "forecasting",
     "BenchmarkError": "_errors",
     "OutputError": "_errors",
     "Progress": "runner",
     "RequestError": "_errors",
     "available_models": "models",
+    "load_horizon_errors": "_tables",
     "load_results": "results",
+    "run_backtest": "forecasting",
     "run_benchmark": "runner",
+    "run_long_horizon": "long_horizon",
     "summarise": "results",
 }
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from tsmodels.benchmark.results import environment
 if TYPE_CHECKING:
     from tsmodels_datamodules import ArchiveSet
 
-__all__ = ["PROTOCOL", "Cell", "run_cell", "warm_up"]
+__all__ = ["PROTOCOL", "Cell", "recorded", "run_cell", "warm_up"]
 
 PROTOCOL = "default split of the archive; fitted on the training cases only, nothing selected on the test cases"
 
@@ -72,11 +73,7 @@ def run_cell(cell: Cell, estimator: Any, data: ArchiveSet) -> dict[str, Any]:
         What is written to the cell's file, in the plain types of JSON: ``status`` is "finished", or "failed" with the
         ``error`` and no measures.
     """
-    record = {
-        **asdict(cell),
-        "status": "finished",
-        "error": None,
-        "traceback": None,
+    facts = {
         "estimator": class_path(estimator),
         "parameters": described(estimator),
         "protocol": PROTOCOL,
@@ -85,8 +82,28 @@ def run_cell(cell: Cell, estimator: Any, data: ArchiveSet) -> dict[str, Any]:
         "n_test": len(data.y_test),
         "n_classes": len(np.unique(data.y_train)),
     }
+    return recorded(cell, facts, lambda: _fit_and_measure(estimator, data))
+
+
+def recorded(cell: Cell, facts: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Measure, and return the record of it whether it goes well or not.
+
+    Parameters
+    ----------
+    cell : Cell
+    facts : dict
+        What is known before.
+    measure : callable
+        Returns the measures.
+
+    Returns
+    -------
+    dict
+        As from :func:`run_cell`.
+    """
+    record = {**asdict(cell), "status": "finished", "error": None, "traceback": None, **facts}
     try:
-        record |= _fit_and_measure(estimator, data)
+        record |= measure()
     except Exception as error:  # a model that fails costs its own cell, never the run
         record |= {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     return record | environment() | {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")}

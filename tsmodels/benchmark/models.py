@@ -22,7 +22,9 @@ __all__ = [
     "configuration_id",
     "configured",
     "described",
+    "digest",
     "has_parameter",
+    "plain",
     "resolve_models",
 ]
 
@@ -99,12 +101,25 @@ def _occurrences(estimator: Any, name: str) -> list[str]:
 def described(estimator: Any) -> dict[str, Any]:
     """Return all parameters but the seed in the types of JSON; estimators inside by their class and parameters."""
     parameters = estimator.get_params(deep=True)
-    return {key: _plain(parameters[key]) for key in sorted(parameters) if key.rpartition("__")[2] != "random_state"}
+    return {key: plain(parameters[key]) for key in sorted(parameters) if key.rpartition("__")[2] != "random_state"}
 
 
-def configuration_id(estimator: Any) -> str:
-    """Return eight digits that differ if the class, a parameter other than the seed, or our version differs."""
-    content = [class_path(estimator), described(estimator), tsmodels.__version__]
+def configuration_id(estimator: Any, settings: Mapping[str, Any] | None = None) -> str:
+    """Return eight digits that differ if the class, a parameter other than the seed, or our version differs.
+
+    Parameters
+    ----------
+    estimator : estimator
+    settings : mapping, optional
+        What else the result depends on.
+    """
+    return digest(
+        [class_path(estimator), described(estimator), tsmodels.__version__, *([settings] if settings else [])]
+    )
+
+
+def digest(content: Any) -> str:
+    """Return eight digits that tell contents in the types of JSON apart."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -114,7 +129,8 @@ def class_path(thing: Any) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value in the types of JSON."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -122,11 +138,11 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if hasattr(value, "get_params") or hasattr(value, "__qualname__"):
         return class_path(value)
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # an address would make every run a new configuration

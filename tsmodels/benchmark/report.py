@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from tsmodels.benchmark._schemas import CLASSIFICATION, schema_of, schema_of_record
+from tsmodels.benchmark._tables import markdown
 from tsmodels.benchmark.cells import PROTOCOL, Cell
 from tsmodels.benchmark.results import summarise
 from tsmodels.benchmark.runner import Plan, Progress
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["ConsoleProgress", "print_table", "result_table"]
+
+_NAMES = {"mase": "MASE", "mse": "MSE"}
 
 
 class ConsoleProgress(Progress):
@@ -88,7 +92,10 @@ class ConsoleProgress(Progress):
         width = len(str(self._n_cells))
         if record["status"] == "finished":
             times = f"fit {_seconds(record['fit_seconds'])} s, predict {_seconds(record['predict_seconds'])} s"
-            outcome = f"accuracy {record['accuracy']:.3f}, {times}"
+            schema = schema_of_record(record)
+            assert schema is not None  # of the cells that this package runs
+            measure = schema.measures[0]
+            outcome = f"{_NAMES.get(measure, measure)} {record[measure]:.3f}, {times}"
         else:
             outcome = f"FAILED: {_first_line(record['error'])}"
         self._say(f"[{self._n_done:{width}}/{self._n_cells}] {cell}: {outcome}")
@@ -100,14 +107,17 @@ class ConsoleProgress(Progress):
 
 
 def print_table(console: Console, results: pd.DataFrame) -> None:
-    """Print :func:`result_table` and how to read it.
+    """Print the table of results and how to read it: of classifiers :func:`result_table`, of forecasters in Markdown.
 
     Parameters
     ----------
     console : rich.console.Console
     results : DataFrame
-        As from :func:`tsmodels.benchmark.run_benchmark`.
+        As from :func:`tsmodels.benchmark.run_benchmark`, or of forecasters.
     """
+    if schema_of(results.columns) is not CLASSIFICATION:
+        console.print(markdown(results), markup=False, highlight=False, soft_wrap=True, end="")
+        return
     console.print(result_table(results))
     for line in _notes(results):
         console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)

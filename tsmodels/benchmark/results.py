@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import tsmodels
 from tsmodels.benchmark._errors import OutputError
+from tsmodels.benchmark._schemas import CLASSIFICATION, schema_of, schema_of_record
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "COLUMNS",
     "environment",
     "load_results",
     "open_folder",
@@ -35,33 +35,6 @@ __all__ = [
     "write_cell",
 ]
 
-# the tidy table: column and pandas type; what else a cell's file holds stays there and in results.json
-COLUMNS = {
-    "dataset": "object",
-    "model": "object",
-    "seed": "Int64",
-    "configuration": "object",
-    "status": "object",
-    "accuracy": "float64",
-    "balanced_accuracy": "float64",
-    "log_loss": "float64",
-    "auroc": "float64",
-    "fit_seconds": "float64",
-    "predict_seconds": "float64",
-    "n_parameters": "Int64",
-    "n_train": "Int64",
-    "n_test": "Int64",
-    "n_classes": "Int64",
-    "error": "object",
-    "finished_at": "object",
-}
-_FACTS = ("n_parameters", "n_train", "n_test", "n_classes")
-_MEASURES = ("accuracy", "balanced_accuracy", "log_loss", "auroc", "fit_seconds", "predict_seconds")
-_SPREADS = ("accuracy_std", "balanced_accuracy_std")
-_SUMMARY_COLUMNS = [
-    *("dataset", "model", "configuration", "label", "n_finished", "n_failed", "seeded"),
-    *(*_MEASURES, *_SPREADS, *_FACTS, "error"),
-]
 _IDENTITY = {"dataset": str, "model": str, "configuration": str, "seed": int | None, "n_test": int}
 _PACKAGES = ("torch", "lightning", "sktime", "scikit-learn", "numpy", "pandas", "numba")
 
@@ -123,8 +96,11 @@ def _is_result(record: Any) -> bool:
         return False
     if not all(isinstance(record.get(name, ...), types) for name, types in _IDENTITY.items()):
         return False
+    schema = schema_of_record(record)
+    if schema is None or not all(isinstance(record.get(name), int) for name in schema.keys):
+        return False
     if record.get("status") == "finished":
-        return all(isinstance(record.get(name), float) for name in ("accuracy", "fit_seconds", "predict_seconds"))
+        return all(isinstance(record.get(name), float) for name in schema.required)
     return record.get("status") == "failed" and isinstance(record.get("error"), str)
 
 
@@ -139,11 +115,15 @@ def load_results(folder: str | os.PathLike[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per cell, sorted. Columns: ``dataset``, ``model``, ``seed`` (missing for a model that draws nothing at
-        random), ``configuration`` (differs where a parameter or the version of this package differed), ``status``
-        ("finished" or "failed"), ``accuracy``, ``balanced_accuracy``, ``log_loss`` and ``auroc`` (missing without
-        probabilities), ``fit_seconds``, ``predict_seconds``, ``n_parameters``, ``n_train``, ``n_test``, ``n_classes``,
-        ``error`` and ``finished_at``.
+        A row per cell, sorted. Columns of every benchmark: ``dataset``, ``model``, ``seed`` (missing for a model that
+        draws nothing at random), ``configuration`` (differs where a parameter, setting or the version of this package
+        differed), ``status`` ("finished" or "failed"), measures, ``fit_seconds``, ``predict_seconds``,
+        ``n_parameters``, ``n_train``, ``n_test``, ``error`` and ``finished_at``.
+
+        Measures of classifiers: ``accuracy``, ``balanced_accuracy``, ``log_loss`` and ``auroc`` (missing without
+        probabilities). Of backtested forecasters: ``mase``, ``smape`` (percent), ``rmse`` and ``coverage_90`` (missing
+        without intervals), with ``horizon`` and ``n_cutoffs``. Of long-horizon forecasts: ``mse``, ``mae`` and
+        ``val_mse`` of the scaled data, with ``lookback``, ``horizon``, ``epochs`` and ``best_epoch``.
 
     Raises
     ------
@@ -169,15 +149,24 @@ def read_cells(folder: Path) -> list[dict[str, Any]]:
             warnings.warn(f"{path} is damaged and was left out; the next benchmark of it redoes it.", stacklevel=3)
         else:
             records.append(record)
-    return sorted(records, key=lambda each: (each["dataset"], each["model"], each["configuration"], each["seed"] or 0))
+    return sorted(records, key=_order)
+
+
+def _order(record: dict[str, Any]) -> tuple[Any, ...]:
+    schema = schema_of_record(record)
+    assert schema is not None  # else it is no result
+    keys = [record[name] for name in schema.keys]
+    return (schema.task, record["dataset"], *keys, record["model"], record["configuration"], record["seed"] or 0)
 
 
 def to_frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Return the tidy table of cells, in the order given."""
+    """Return the tidy table of cells of one kind, in the order given."""
     import pandas as pd
 
-    rows = [{column: record.get(column) for column in COLUMNS} for record in records]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    records = list(records)
+    columns = ((schema_of_record(records[0]) if records else None) or CLASSIFICATION).columns
+    rows = [{column: record.get(column) for column in columns} for record in records]
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
@@ -191,36 +180,39 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per data set, model and configuration in order of appearance. Columns: ``dataset``, ``model``,
-        ``configuration``, ``label`` (the model, with its configuration where the table has several of that model),
-        ``n_finished``, ``n_failed``, ``seeded`` (whether the model draws anything at random), the mean of each measure
-        over the finished cells under the measure's name, ``accuracy_std`` and ``balanced_accuracy_std`` (standard
-        deviation between seeds with n - 1, missing for a single cell), ``n_parameters``, ``n_train``, ``n_test``,
-        ``n_classes`` and ``error`` (of the first failed cell).
+        A row per data set (with look-back and horizon, where there are), model and configuration in order of
+        appearance. Columns: ``dataset``, ``model``, ``configuration``, ``label`` (the model, with its configuration
+        where the table has several of that model), ``n_finished``, ``n_failed``, ``seeded`` (whether the model draws
+        anything at random), the mean of each measure over the finished cells under the measure's name, the standard
+        deviation between seeds of the main ones with ``_std`` behind it (with n - 1, missing for a single cell),
+        ``n_parameters`` and other whole numbers about the cells, and ``error`` (of the first failed cell).
     """
     import pandas as pd
 
-    configurations = results.groupby("model")["configuration"].nunique()
+    schema = schema_of(results.columns)
+    # forecasters are set up for each data set, by its season: they are told apart where they meet
+    meeting = [*schema.bands, "model"] if schema.keys else ["model"]
+    configurations = results.groupby(meeting)["configuration"].transform("nunique").groupby(results["model"]).max()
     rows = []
-    for _, group in results.groupby(["dataset", "model", "configuration"], sort=False):
-        dataset, model, configuration = group[["dataset", "model", "configuration"]].to_numpy()[0]
+    for _, group in results.groupby(schema.groups, sort=False):
+        first = group.iloc[0]
         finished, failed = (group.query("status == @status") for status in ("finished", "failed"))
-        several = configurations[model] > 1
+        several = configurations[first["model"]] > 1
         row = {
-            "dataset": dataset,
-            "model": model,
-            "configuration": configuration,
-            "label": f"{model} [{configuration}]" if several else model,
+            **{name: first[name] for name in schema.groups},
+            "label": f"{first['model']} [{first['configuration']}]" if several else first["model"],
             "n_finished": len(finished),
             "n_failed": len(failed),
             "seeded": bool(group["seed"].notna().any()),
-            **finished[list(_MEASURES)].mean().to_dict(),
-            **{name: finished[name.removesuffix("_std")].std() for name in _SPREADS},
-            **{name: group[name].dropna().max() for name in _FACTS},
+            **finished[list(schema.measures)].mean().to_dict(),
+            **{f"{name}_std": finished[name].std() for name in schema.spreads},
+            **{name: group[name].dropna().max() for name in schema.facts},
             "error": failed["error"].iloc[0] if len(failed) else None,
         }
         rows.append(row)
-    return pd.DataFrame(rows, columns=_SUMMARY_COLUMNS).astype(dict.fromkeys(_FACTS, "Int64"))
+    columns = ["dataset", "model", "configuration", "label", *schema.keys, "n_finished", "n_failed", "seeded"]
+    columns += [*schema.measures, *(f"{name}_std" for name in schema.spreads), *schema.facts, "error"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys((*schema.keys, *schema.facts), "Int64"))
 
 
 def environment() -> dict[str, Any]:

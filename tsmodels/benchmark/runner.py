@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsmodels.benchmark import DEFAULT_DATASETS, DEFAULT_OUTPUT, DEFAULT_SEEDS
 from tsmodels.benchmark._errors import RequestError
+from tsmodels.benchmark._schemas import CLASSIFICATION, Schema, schema_of_record
 from tsmodels.benchmark.cells import Cell, run_cell, warm_up
 from tsmodels.benchmark.models import configuration_id, configured, has_parameter, resolve_models
 from tsmodels.benchmark.results import (
@@ -28,10 +29,11 @@ from tsmodels.benchmark.results import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from tsmodels_datamodules import ArchiveSet
 
-__all__ = ["Plan", "Progress", "run_benchmark"]
+__all__ = ["Job", "Plan", "Progress", "checked_names", "checked_seeds", "drawn", "run_benchmark", "run_cells"]
 
 
 @dataclass(frozen=True)
@@ -133,34 +135,104 @@ def run_benchmark(
     >>> from tsmodels.benchmark import run_benchmark
     >>> results = run_benchmark(["ItalyPowerDemand"], ["MiniRocket"], seeds=[0])  # doctest: +SKIP
     """
-    progress = progress or Progress()
     estimators = _with_epochs(resolve_models(models), epochs)
-    cells = _cells(_checked_names(datasets), estimators, _checked_seeds(seeds))
+    cells = _cells(checked_names(datasets, DEFAULT_DATASETS), estimators, checked_seeds(seeds))
+    return run_cells(_Classification(estimators, load), cells, output, progress or Progress())
+
+
+class Job:
+    """What a kind of benchmark does with its cells."""
+
+    schema: Schema
+
+    def load(self, datasets: set[str]) -> None:
+        """Read data sets, or raise a RequestError."""
+        raise NotImplementedError
+
+    def warm_up(self, cell: Cell) -> float:
+        """Run the cell's model for nothing, as briefly as it can be, and return the seconds it took."""
+        raise NotImplementedError
+
+    def run(self, cell: Cell) -> dict[str, Any]:
+        """Return the record of a cell."""
+        raise NotImplementedError
+
+    def files(self, records: list[dict[str, Any]]) -> dict[str, str | bytes]:
+        """Return what is written to the folder beside results.csv and results.json, by name."""
+        raise NotImplementedError
+
+
+def run_cells(job: Job, cells: Sequence[Cell], output: str | os.PathLike[str], progress: Progress) -> pd.DataFrame:
+    """Run the cells that have no finished result in the folder, each written at once; return the results of all.
+
+    Parameters
+    ----------
+    job : Job
+    cells : sequence of Cell
+    output : path
+    progress : Progress
+
+    Raises
+    ------
+    RequestError, OutputError
+        As :func:`run_benchmark`.
+    """
     folder = open_folder(output)
+    _require_same_task(folder, job.schema)
     paths = {cell: folder / "cells" / cell.file_name for cell in cells}
     records = {cell: record for cell, path in paths.items() if (record := read_cell(path)) is not None}
     pending = [cell for cell in cells if cell not in records or records[cell]["status"] == "failed"]
     n_retried = sum(cell in records for cell in pending)
     # before hours of training, not after: a set that is missing or misspelt
-    data = _load({cell.dataset for cell in pending}, load)
+    job.load({cell.dataset for cell in pending})
 
     progress.started(Plan(folder, len(cells), len(cells) - len(pending), n_retried))
     warm: set[str] = set()
     try:
         for cell in pending:
-            estimator = estimators[cell.model]
             if cell.model not in warm:
                 progress.warming_up(cell.model)
-                quick = configured(estimator, random_state=0, max_epochs=1)
-                progress.warmed_up(cell.model, warm_up(quick, data[cell.dataset]))
+                progress.warmed_up(cell.model, job.warm_up(cell))
                 warm.add(cell.model)
             progress.running(cell)
-            records[cell] = run_cell(cell, configured(estimator, random_state=cell.seed), data[cell.dataset])
+            records[cell] = job.run(cell)
             write_cell(paths[cell], records[cell])
             progress.ran(cell, records[cell])
     finally:
-        _write_results(folder)
+        _write_results(folder, job)
     return to_frame(records[cell] for cell in cells)
+
+
+class _Classification(Job):
+    schema = CLASSIFICATION
+
+    def __init__(self, estimators: Mapping[str, Any], load: Callable[[str], ArchiveSet] | None):
+        self._estimators, self._load, self._data = estimators, load, {}
+
+    def load(self, datasets: set[str]) -> None:
+        self._data = _load(datasets, self._load)
+
+    def warm_up(self, cell: Cell) -> float:
+        quick = configured(self._estimators[cell.model], random_state=0, max_epochs=1)
+        return warm_up(quick, self._data[cell.dataset])
+
+    def run(self, cell: Cell) -> dict[str, Any]:
+        estimator = configured(self._estimators[cell.model], random_state=cell.seed)
+        return run_cell(cell, estimator, self._data[cell.dataset])
+
+    def files(self, records: list[dict[str, Any]]) -> dict[str, str | bytes]:
+        results = to_frame(records)
+        return {"accuracy.png": _picture(results)} if (results["status"] == "finished").any() else {}
+
+
+def _require_same_task(folder: Path, schema: Schema) -> None:
+    for path in sorted((folder / "cells").glob("[!.]*.json")):
+        found = schema_of_record(read_cell(path) or {"task": schema.task})
+        if found is not schema:
+            task = None if found is None else found.task
+            raise RequestError(
+                f"{str(folder)!r} holds results of another kind of benchmark ({task}): name another folder as output."
+            )
 
 
 def _cells(datasets: Sequence[str], estimators: Mapping[str, Any], seeds: Sequence[int]) -> list[Cell]:
@@ -185,16 +257,18 @@ def _with_epochs(estimators: Mapping[str, Any], epochs: int | None) -> dict[str,
     return {name: configured(estimator, max_epochs=epochs) for name, estimator in estimators.items()}
 
 
-def _checked_names(datasets: Iterable[str] | None) -> list[str]:
+def checked_names(datasets: Iterable[str] | None, default: Iterable[str]) -> list[str]:
+    """Return the names of data sets without repetition."""
     if isinstance(datasets, str):
         raise RequestError(f"datasets must be a list of names, got {datasets!r}.")
-    names = list(dict.fromkeys(DEFAULT_DATASETS if datasets is None else datasets))
+    names = list(dict.fromkeys(default if datasets is None else datasets))
     if not names:
         raise RequestError("datasets must name at least one data set; None takes the default ones.")
     return names
 
 
-def _checked_seeds(seeds: Iterable[int]) -> list[int]:
+def checked_seeds(seeds: Iterable[int]) -> list[int]:
+    """Return seeds without repetition."""
     checked = list(dict.fromkeys(operator.index(seed) for seed in seeds))
     if not checked:
         raise RequestError("seeds must hold at least one integer.")
@@ -217,8 +291,8 @@ def _load(names: Iterable[str], load: Callable[[str], ArchiveSet] | None) -> dic
     return data
 
 
-def _write_results(folder: Path) -> None:
-    """Write ``results.csv``, ``results.json`` and ``accuracy.png`` of all cells in the folder."""
+def _write_results(folder: Path, job: Job) -> None:
+    """Write the tables and pictures of all cells in the folder."""
     records = read_cells(folder)
     if not records:
         return
@@ -227,17 +301,22 @@ def _write_results(folder: Path) -> None:
     summary = json.loads(str(summarise(results).to_json(orient="records")))
     content = {"summary": summary, "cells": records, "written_by": environment()}
     write_atomically(folder / "results.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    if (results["status"] == "finished").any():
-        write_atomically(folder / "accuracy.png", _picture(results))
+    for name, made in job.files(records).items():
+        write_atomically(folder / name, made)
 
 
 def _picture(results: pd.DataFrame) -> bytes:
-    from matplotlib.figure import Figure
-
     from tsmodels.plots import plot_accuracy
 
+    return drawn(plot_accuracy(results))
+
+
+def drawn(ax: Axes) -> bytes:
+    """Return the figure of axes as PNG."""
+    from matplotlib.figure import Figure
+
     content = io.BytesIO()
-    figure = plot_accuracy(results).get_figure()
+    figure = ax.get_figure()
     assert isinstance(figure, Figure)  # a new one
     figure.savefig(content, format="png", dpi=150)
     return content.getvalue()
