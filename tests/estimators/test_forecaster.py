@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 import torch
 from sktime.base import load
+from sktime.benchmarking.forecasting import ForecastingBenchmark
+from sktime.datasets import load_airline
 from sktime.forecasting.base import ForecastingHorizon
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.forecasting.model_selection import ForecastingGridSearchCV
+from sktime.forecasting.naive import NaiveForecaster
+from sktime.performance_metrics.forecasting import MeanAbsolutePercentageError
 from sktime.split import ExpandingWindowSplitter, SingleWindowSplitter
 
 from tsmodels.estimators import DLinearForecaster, all_estimators, forecaster
@@ -274,6 +278,17 @@ def test_backtesting_and_search():
         DLinearForecaster(**SMALL), SingleWindowSplitter(fh=[1, 2]), {"normalise": ["none", "last"]}
     )
     assert search.fit(y, fh=[1, 2]).best_params_["normalise"] in ("none", "last")
+
+
+@pytest.mark.filterwarnings("ignore:The default of config ``remember_data``:FutureWarning")  # of sktime's naive one
+def test_in_sktimes_benchmark(tmp_path):
+    benchmark = ForecastingBenchmark()
+    benchmark.add_estimator(DLinearForecaster(**SMALL))
+    benchmark.add_estimator(NaiveForecaster())
+    cv = ExpandingWindowSplitter(fh=[1, 2], initial_window=110, step_length=20)
+    benchmark.add_task(load_airline, cv, [MeanAbsolutePercentageError()])
+    results = benchmark.run(str(tmp_path / "results.csv")).set_index("model_id")
+    assert (results["MeanAbsolutePercentageError_mean"] < 0.5).all() and len(results) == 2
 
 
 def test_pickle_and_save_forecast_the_same(tmp_path):

@@ -34,8 +34,14 @@ SLOW = [each for each in all_estimators("forecaster") if each.__name__ != "DLine
 FAST = [each for each in all_estimators() if each not in SLOW]
 
 
-# sktime warns of a single class, which one of its checks fits
-@pytest.mark.filterwarnings("ignore:only single label seen in y")
+# sktime about its own checks: a single class, distributions without skpro, and its concatenation of forecasts
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:only single label seen in y"),
+    pytest.mark.filterwarnings("ignore:Forecasters' predict_proba requires skpro"),
+    pytest.mark.filterwarnings("ignore:Sorting by default when concatenating all DatetimeIndex"),
+]
+
+
 @parametrize_with_checks([*FAST, PlainClassifier])
 def test_sktime_api(obj, test_name):
     check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)

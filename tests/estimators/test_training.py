@@ -193,7 +193,7 @@ def state_of_the_process():
         {"trainer_kwargs": {"deterministic": "warn"}},
         {"trainer_kwargs": {"benchmark": True}},
         {"lr": -1.0},
-        {"trainer_kwargs": {"callbacks": [Interrupt()], "deterministic": True}},
+        pytest.param({"trainer_kwargs": {"callbacks": [Interrupt()], "deterministic": True}}, id="interrupted"),
     ],
     ids=str,
 )

@@ -61,7 +61,11 @@ def test_numpy_scalars_become_python_numbers():
     assert type(arguments["options"]["p"]) is float
 
 
-@pytest.mark.parametrize("value", [nn.ReLU(), torch.relu, np.zeros(2), [nn.ReLU()], Colour.RED], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [nn.ReLU(), torch.relu, np.zeros(2), [nn.ReLU()], Colour.RED],
+    ids=["module", "function", "array", "list of modules", "enum"],
+)
 def test_what_is_not_plain_is_refused_by_name(value):
     with pytest.raises(TypeError, match="'options' of Recorded"):
         Recorded(2, options=value)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from sktime.classification.base import BaseClassifier
 from torch import nn
 
+from tsmodels.estimators._applying import applied
 from tsmodels.estimators._training import (
     TRAINING,
     Argument,
@@ -20,7 +20,7 @@ from tsmodels.estimators._training import (
     resolve_device,
     train,
 )
-from tsmodels.tasks._inputs import accepted_inputs, call_network
+from tsmodels.tasks._inputs import accepted_inputs
 
 if TYPE_CHECKING:
     from tsmodels_datamodules import Panel
@@ -182,18 +182,10 @@ class NetClassifier(BaseClassifier):
     def _predict_proba(self, X: Any) -> np.ndarray:
         from tsmodels_datamodules import PanelDataset, panel_loader
 
-        accepted = accepted_inputs(self._network_class)
-        dataset = PanelDataset(self._read(X), with_mask="mask" in accepted)
+        dataset = PanelDataset(self._read(X), with_mask="mask" in accepted_inputs(self._network_class))
         device = resolve_device(self.accelerator, self.devices)
-        network = self.network_ if device.type == "cpu" else copy.deepcopy(self.network_).to(device)
-        dtype = next((each.dtype for each in network.parameters() if each.is_floating_point()), torch.float32)
-        logits = []
-        with torch.inference_mode():
-            for batch in panel_loader(dataset, self.batch_size):
-                on_device = {name: tensor.to(device) for name, tensor in batch.items()}
-                on_device["x"] = on_device["x"].to(dtype)
-                logits.append(call_network(network, accepted, on_device).cpu().double())
-        return torch.cat(logits).softmax(1).numpy()
+        logits = applied(self.network_, panel_loader(dataset, self.batch_size), device)
+        return logits.double().softmax(1).numpy()
 
     def _read(self, X: Any) -> "Panel":
         """Return new cases as the network expects them: checked, scaled, and padded where it has a fixed length."""

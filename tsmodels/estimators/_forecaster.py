@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,8 +11,11 @@ import pandas as pd
 import torch
 from sktime.forecasting.base import BaseForecaster
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
+from tsmodels.estimators._applying import applied
 from tsmodels.estimators._context import Key, appended, by_series, future_rows, joined, last_rows, times_after
+from tsmodels.estimators._learned import Learned, sorted_errors
 from tsmodels.estimators._training import (
     TRAINING,
     Argument,
@@ -25,7 +28,7 @@ from tsmodels.estimators._training import (
     train,
 )
 from tsmodels.tasks._forecasts import Forecasts
-from tsmodels.tasks._inputs import accepted_inputs, call_network
+from tsmodels.tasks._inputs import accepted_inputs
 
 if TYPE_CHECKING:
     from tsmodels_datamodules import SeriesScaler, WindowDataModule
@@ -67,21 +70,6 @@ FORECASTING: dict[str, Argument] = {
 }
 
 _MAX_RESIDUALS = 500  # windows kept for calibration: the size of a fitted forecaster does not grow with the series
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What training leaves beside the weights."""
-
-    columns: list[Any]
-    x_columns: list[Any]  # empty without X
-    horizon: int
-    scaler: "SeriesScaler"
-    x_scaler: "SeriesScaler | None"
-    # errors of each number forecast, (window, horizon, column[, level]) sorted over windows, scaled
-    residuals: np.ndarray | None  # None: no calibration
-    calibration: str  # "validation", "training" or "head"
-    history: dict[str, Any]
 
 
 class NetForecaster(BaseForecaster):
@@ -365,55 +353,34 @@ class NetForecaster(BaseForecaster):
         return "mask" if "mask" in accepted_inputs(self._network_class) else "error"
 
     def _residuals(self, network: nn.Module, dataset: Any) -> np.ndarray:
-        """Scaled errors of at most 500 evenly spaced windows, sorted over windows; NaN where nothing was observed."""
+        """Scaled errors in at most 500 evenly spaced windows."""
         chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _MAX_RESIDUALS)).astype(int))
-        found = []
-        for first in range(0, len(chosen), int(self.batch_size)):
-            batch = dataset.__getitems__(chosen[first : first + int(self.batch_size)].tolist())
-            target = batch["y"].masked_fill(~batch["y_mask"], torch.nan) if "y_mask" in batch else batch["y"]
-            outputs = self._outputs(network, batch)
-            error = target[..., None] - outputs.sort(-1).values if self._forecasts().levels else target - outputs
-            found.append(error.double().numpy())
-        return np.sort(np.concatenate(found), axis=0)  # NaN last
+        n = int(self.batch_size)
+        batches = [dataset.__getitems__(chosen[first : first + n].tolist()) for first in range(0, len(chosen), n)]
+        outputs = applied(network, batches, resolve_device(self.accelerator, self.devices)).float()
+        return sorted_errors(batches, outputs, self._forecasts())
 
     # --- forecasts
 
     def _predict(self, fh: Any, X: pd.DataFrame | None) -> pd.DataFrame:
-        outputs = self._forecast(fh, X)
-        point = self._learned.scaler.inverse(self._forecasts().point(outputs).double()).numpy()
-        return self._framed(fh, point, pd.Index(self._columns()))
+        point = self._learned.point(self._forecast(fh, X), self._forecasts())
+        return self._framed(fh, point, pd.Index(self._learned.columns))
 
     def _predict_quantiles(self, fh: Any, X: pd.DataFrame | None, alpha: Sequence[float]) -> pd.DataFrame:
-        outputs, forecasts = self._forecast(fh, X), self._forecasts()
-        if forecasts.levels and self._learned.residuals is not None:
-            errors = [self._learned.residuals[..., i] for i in range(len(forecasts.levels))]
-            shifts = [_conformal(each, level) for each, level in zip(errors, forecasts.levels, strict=True)]
-            outputs = outputs.sort(-1).values.double() + torch.from_numpy(np.stack(shifts, -1))
-        if forecasts.n_outputs > 1:
-            values = forecasts.quantiles(outputs, alpha)
-        else:
-            shifts = [_conformal(self._learned.residuals, level) for level in alpha]
-            values = outputs.double().numpy()[..., None] + np.stack(shifts, -1)
-        levels = np.sort(values, axis=-1)[..., np.argsort(np.argsort(alpha))]
-        restored = self._learned.scaler.inverse(torch.from_numpy(levels.swapaxes(-1, -2))).numpy().swapaxes(-1, -2)
+        found = self._learned.quantiles(self._forecast(fh, X), self._forecasts(), alpha)
         columns = pd.MultiIndex.from_product([self._get_varnames(), list(alpha)])
-        return self._framed(fh, restored.reshape(*restored.shape[:2], -1), columns)
-
-    def _columns(self) -> list[Any]:
-        return self._learned.columns
+        return self._framed(fh, found.reshape(*found.shape[:2], -1), columns)
 
     def _forecast(self, fh: Any, X: pd.DataFrame | None) -> Tensor:
         """What the network returns for the end of every series, scaled, (series, horizon, ...)."""
-        parts = [self._batch_of(key, rows, fh, X) for key, rows in self._context.items()]
-        outputs = []
-        for first in range(0, len(parts), int(self.batch_size)):
-            some = parts[first : first + int(self.batch_size)]
-            outputs.append(
-                self._outputs(self.network_, {name: torch.stack([p[name] for p in some]) for name in some[0]})
-            )
-        return torch.cat(outputs)
+        given = {} if X is None else dict(by_series(X))
+        parts = [self._item(key, rows, fh, given) for key, rows in self._context.items()]
+        n = int(self.batch_size)
+        batches = (default_collate(parts[first : first + n]) for first in range(0, len(parts), n))
+        return applied(self.network_, batches, resolve_device(self.accelerator, self.devices)).float()
 
-    def _batch_of(self, key: Key, rows: pd.DataFrame, fh: Any, X: pd.DataFrame | None) -> dict[str, Tensor]:
+    def _item(self, key: Key, rows: pd.DataFrame, fh: Any, given: dict[Key, pd.DataFrame]) -> dict[str, Tensor]:
+        """The end of one series as the network sees it, with the covariates that `predict` was given."""
         values = last_rows(rows, self.lookback)
         observed = ~np.isnan(values)
         accepted = accepted_inputs(self._network_class)
@@ -421,15 +388,14 @@ class NetForecaster(BaseForecaster):
             first = values[observed.all(1).argmax()]
             values, observed = np.where(observed, values, first), np.ones_like(observed)
         scaled = self._learned.scaler.transform(torch.from_numpy(values))
-        batch = {"x": torch.where(torch.from_numpy(observed), scaled, 0.0).float()}
-        if not observed.all() or "mask" in accepted:
-            batch["mask"] = torch.from_numpy(observed)
+        item = {"x": torch.where(torch.from_numpy(observed), scaled, 0.0).float()}
+        if "mask" in accepted:
+            item["mask"] = torch.from_numpy(observed)
         if self._learned.x_columns:
-            batch["exog"] = self._exog_of(key, rows, fh, X)
-        return batch
+            item["exog"] = self._exog(key, rows, fh, given)
+        return item
 
-    def _exog_of(self, key: Key, rows: pd.DataFrame, fh: Any, X: pd.DataFrame | None) -> Tensor:
-        given = dict(by_series(X)) if X is not None else {}
+    def _exog(self, key: Key, rows: pd.DataFrame, fh: Any, given: dict[Key, pd.DataFrame]) -> Tensor:
         if key not in given:
             raise ValueError(
                 f"{type(self).__name__} was fitted with X, which predict needs for every step of fh"
@@ -445,18 +411,6 @@ class NetForecaster(BaseForecaster):
             raise ValueError("X has missing values: fill them, for example with X.ffill()")
         assert self._learned.x_scaler is not None
         return self._learned.x_scaler.transform(together).float()
-
-    def _outputs(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        device = resolve_device(self.accelerator, self.devices)
-        network = network if device.type == "cpu" else copy.deepcopy(network).to(device)
-        dtype = next((each.dtype for each in network.parameters() if each.is_floating_point()), torch.float32)
-        moved = {
-            name: tensor.to(device, dtype if tensor.is_floating_point() else None)
-            for name, tensor in batch.items()
-            if name not in ("y", "y_mask")
-        }
-        with torch.inference_mode():
-            return call_network(network, accepted_inputs(self._network_class), moved).float().cpu()
 
     def _framed(self, fh: Any, values: np.ndarray, columns: pd.Index) -> pd.DataFrame:
         """Put values (series, horizon, column) into a frame: steps count from each series' own end."""
@@ -498,18 +452,6 @@ class NetForecaster(BaseForecaster):
                     f"{name} has the columns {columns}, but {type(self).__name__} was trained on {expected}: pass the "
                     "same columns in the same order"
                 )
-
-
-def _conformal(residuals: Any, level: float) -> np.ndarray:
-    """The quantile of sorted residuals (window, horizon, column), by the rank of split-conformal prediction.
-
-    Rank ceil((n + 1) level) of n, for levels below one half counted from the other end: if windows are exchangeable, a
-    new error lies below with at least (above with at most) this probability.
-    """
-    n = (~np.isnan(residuals)).sum(0)
-    rank = np.ceil((n + 1) * level) if level >= 0.5 else np.floor((n + 1) * level)
-    rank = np.clip(rank, 1, np.maximum(n, 1)).astype(int) - 1
-    return np.where(n > 0, np.take_along_axis(residuals, rank[None], 0)[0], 0.0)
 
 
 def _trained_rows(lengths: Any, fraction: float) -> Any:
