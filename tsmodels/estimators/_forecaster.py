@@ -168,7 +168,7 @@ class NetForecaster(BaseForecaster):
     # --- training
 
     def _pretrain(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: Any = None) -> "NetForecaster":
-        horizon = self._horizon_of(None if fh is None else fh, None)
+        horizon = self._horizon_of(fh, None)
         network, learned = self._trained(y, X, horizon, self._new_network)
         self.pretrained_network_, self.pretrained_learned_ = network, learned
         return self
@@ -250,15 +250,15 @@ class NetForecaster(BaseForecaster):
             "n_exogenous": n_exogenous,
             "distribution": forecasts.is_distribution,
         }
-        taken = {
-            name: value for name, value in facts.items() if name in inspect.signature(self._network_class).parameters
-        }
-        refused = [name for name, value in facts.items() if name not in taken and value not in (0, 1, False)]
-        if refused:
-            raise ValueError(
-                f"{self._network_class.__name__} does not take {refused}: use a point loss and no X, or another network"
-            )
-        return self._network_class(n_channels, int(self.lookback), horizon, **taken, **choices)
+        names = inspect.signature(self._network_class).parameters
+        for name, usual in (("n_outputs", 1), ("n_exogenous", 0), ("distribution", False)):
+            if name not in names and facts[name] != usual:
+                raise ValueError(
+                    f"{self._network_class.__name__} does not take {name}, needed for loss={self.loss!r} or X: use a "
+                    "point loss and no X, or another network"
+                )
+        facts = {name: value for name, value in facts.items() if name in names}
+        return self._network_class(n_channels, int(self.lookback), horizon, **facts, **choices)
 
     def _trained(
         self,
