@@ -1,15 +1,14 @@
 """The generic classifier: a network with its task, datamodule and Trainer behind sktime's interface."""
 
-import copy
-import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sktime.classification.base import BaseClassifier
 from torch import nn
 
 from tsmodels.estimators._applying import applied
+from tsmodels.estimators._net import NetEstimator
 from tsmodels.estimators._training import (
     TRAINING,
     Argument,
@@ -44,7 +43,7 @@ CLASSIFICATION: dict[str, Argument] = {
 }
 
 
-class NetClassifier(BaseClassifier):
+class NetClassifier(NetEstimator, BaseClassifier):
     """A network as an sktime classifier; ``classifier(network_class)`` makes the concrete classes.
 
     Subclasses have an ``__init__`` whose arguments are the keyword-only arguments of the network, ``CLASSIFICATION``
@@ -78,9 +77,6 @@ class NetClassifier(BaseClassifier):
         "property:randomness": "derandomized",
     }
 
-    _network_class: ClassVar[type[nn.Module]]
-    _test_params: ClassVar[list[dict[str, Any]]]
-
     scaling: str
     class_weight: Any
     label_smoothing: float
@@ -94,22 +90,6 @@ class NetClassifier(BaseClassifier):
     if TYPE_CHECKING:  # the signatures are made at run time; sktime forbids **kwargs there
 
         def __init__(self, **parameters: Any) -> None: ...
-
-    @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Return small settings for sktime's test suite.
-
-        Parameters
-        ----------
-        parameter_set : str, default="default"
-            There is only one.
-
-        Returns
-        -------
-        list of dict
-            Arguments of the constructor.
-        """
-        return copy.deepcopy(cls._test_params)
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn's searches and cross-validation that this is a classifier of 3-D arrays."""
@@ -171,9 +151,7 @@ class NetClassifier(BaseClassifier):
         return self
 
     def _make_network(self, n_channels: int, n_timepoints: int) -> nn.Module:
-        parameters = inspect.signature(self._network_class).parameters.values()
-        choices = {each.name: getattr(self, each.name) for each in parameters if each.kind is each.KEYWORD_ONLY}
-        return self._network_class(n_channels, n_timepoints, self.n_classes_, **choices)
+        return self._network_class(n_channels, n_timepoints, self.n_classes_, **self._choices())
 
     def _missing_policy(self) -> str:
         # a network without `mask` never sees NaN: sktime refuses it by the tag capability:missing_values

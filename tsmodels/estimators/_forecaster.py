@@ -4,7 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from torch.utils.data import default_collate
 from tsmodels.estimators._applying import applied
 from tsmodels.estimators._context import Key, appended, by_series, future_rows, joined, last_rows, times_after
 from tsmodels.estimators._learned import Learned, sorted_errors
+from tsmodels.estimators._net import NetEstimator
 from tsmodels.estimators._training import (
     TRAINING,
     Argument,
@@ -72,7 +73,7 @@ FORECASTING: dict[str, Argument] = {
 _MAX_RESIDUALS = 500  # windows kept for calibration: the size of a fitted forecaster does not grow with the series
 
 
-class NetForecaster(BaseForecaster):
+class NetForecaster(NetEstimator, BaseForecaster):
     """A network as an sktime forecaster; ``forecaster(network_class)`` makes the concrete classes.
 
     Subclasses have an ``__init__`` whose arguments are the keyword-only arguments of the network, ``FORECASTING`` and
@@ -117,9 +118,6 @@ class NetForecaster(BaseForecaster):
     # sktime 1.3's default, adopted now: a forecaster keeps its look-back, not the series it was trained on
     _config = {"remember_data": False}
 
-    _network_class: ClassVar[type[nn.Module]]
-    _test_params: ClassVar[list[dict[str, Any]]]
-
     lookback: int
     horizon: int | None
     loss: str
@@ -148,22 +146,6 @@ class NetForecaster(BaseForecaster):
     def __dynamic_tags__(self) -> None:
         """With `horizon` given the network is made without `fh`, and `predict` may ask for any of its steps."""
         self.set_tags(**{"requires-fh-in-fit": self.horizon is None})
-
-    @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Return small settings for sktime's test suite.
-
-        Parameters
-        ----------
-        parameter_set : str, default="default"
-            There is only one.
-
-        Returns
-        -------
-        list of dict
-            Arguments of the constructor.
-        """
-        return copy.deepcopy(cls._test_params)
 
     # --- training
 
@@ -242,8 +224,6 @@ class NetForecaster(BaseForecaster):
         return self.lookback + self.horizon_ - 1
 
     def _new_network(self, n_channels: int, horizon: int, n_exogenous: int) -> nn.Module:
-        parameters = inspect.signature(self._network_class).parameters.values()
-        choices = {each.name: getattr(self, each.name) for each in parameters if each.kind is each.KEYWORD_ONLY}
         forecasts = self._forecasts()
         facts = {
             "n_outputs": forecasts.n_outputs,
@@ -258,7 +238,7 @@ class NetForecaster(BaseForecaster):
                     "point loss and no X, or another network"
                 )
         facts = {name: value for name, value in facts.items() if name in names}
-        return self._network_class(n_channels, int(self.lookback), horizon, **facts, **choices)
+        return self._network_class(n_channels, int(self.lookback), horizon, **facts, **self._choices())
 
     def _trained(
         self,
