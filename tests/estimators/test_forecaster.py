@@ -127,8 +127,10 @@ def test_exogenous_variables_must_be_there_and_reach_the_horizon():
         fitted.update(season(81).iloc[80:])
     spoiled = X.iloc[80:85].copy()
     spoiled.iloc[1] = np.nan
-    with pytest.raises(ValueError, match=r"missing|NaN"):
+    with pytest.raises(ValueError, match="X has missing values"):
         fitted.predict(X=spoiled)
+    with pytest.raises(ValueError, match="X has missing values"):
+        DLinearForecaster(**SMALL).fit(spoiled["x"].fillna(0.0), X=spoiled, fh=[1])
 
 
 # --- intervals
@@ -254,6 +256,13 @@ def test_pretraining_is_bound_to_columns_and_horizon(pretrained):
         pretrained.clone().fit(two["a"], X=two[["b"]])
 
 
+def test_training_for_ever_is_refused(pretrained):
+    endless = pretrained.clone()
+    endless.finetune_epochs = -1
+    with pytest.raises(ValueError, match="finetune_epochs"):
+        endless.fit(season(70, index=pd.date_range("2021-01-01", periods=70, freq="D")))
+
+
 def test_evaluate_keeps_what_was_pretrained(pretrained):
     y = season(80, index=pd.date_range("2021-01-01", periods=80, freq="D"))
     frozen = pretrained.clone()
@@ -277,7 +286,10 @@ def test_backtesting_and_search():
     search = ForecastingGridSearchCV(
         DLinearForecaster(**SMALL), SingleWindowSplitter(fh=[1, 2]), {"normalise": ["none", "last"]}
     )
-    assert search.fit(y, fh=[1, 2]).best_params_["normalise"] in ("none", "last")
+    search.fit(y, fh=[1, 2])
+    rank = search.cv_results_.filter(like="rank_").iloc[:, 0]
+    expected = search.cv_results_["params"].iloc[rank.argmin()]
+    assert search.best_params_ == expected and len(search.cv_results_) == 2
 
 
 @pytest.mark.filterwarnings("ignore:The default of config ``remember_data``:FutureWarning")  # of sktime's naive one

@@ -147,6 +147,8 @@ def test_crossing_quantiles_are_sorted():
         ({"loss": "crps"}, "loss must be one of"),
         ({"quantiles": (0.5,)}, "belong to loss='pinball'"),
         ({"loss": "pinball", "quantiles": (0.1, 0.9)}, "with 0.5"),
+        ({"loss": "pinball", "quantiles": (0.5,)}, "two or more"),
+        ({"loss": "pinball", "quantiles": (0.5, 0.5, 0.9)}, "different levels"),
         ({"loss": "pinball", "quantiles": (0.5, 1.0)}, "levels in"),
         ({"loss": "mase", "seasonality": 0}, "seasonality must be at least 1"),
     ],

@@ -70,6 +70,7 @@ FORECASTING: dict[str, Argument] = {
     ),
 }
 
+_MISSING_X = "X has missing values: fill them, for example with X.ffill()"
 _MAX_RESIDUALS = 500  # windows kept for calibration: the size of a fitted forecaster does not grow with the series
 
 
@@ -183,6 +184,8 @@ class NetForecaster(NetEstimator, BaseForecaster):
                 f"fh asks for {horizon} steps, but the network was pretrained for horizon={known.horizon}: pretrain "
                 f"with horizon={horizon}"
             )
+        if self.finetune_epochs != 0 and self.finetune_epochs is not None:
+            require_count("finetune_epochs", self.finetune_epochs)  # to Lightning -1 is for ever
         copied = copy.deepcopy(self.pretrained_network_)
         longest = max(len(rows) for _, rows in by_series(y))
         if self.finetune_epochs == 0 or longest < self.lookback + known.horizon:
@@ -256,6 +259,8 @@ class NetForecaster(NetEstimator, BaseForecaster):
         check_training(training)
         require_count("lookback", self.lookback)
         require_count("window_stride", self.window_stride)
+        if X is not None and X.isna().to_numpy().any():
+            raise ValueError(_MISSING_X)
         device = resolve_device(self.accelerator, self.devices)
         fraction = self._share_of_validation(y, horizon) if validate else 0.0
         # a series too short to hold windows back is trained on whole
@@ -388,7 +393,7 @@ class NetForecaster(NetEstimator, BaseForecaster):
         )
         together = torch.from_numpy(np.vstack([past, future]))
         if together.isnan().any():
-            raise ValueError("X has missing values: fill them, for example with X.ffill()")
+            raise ValueError(_MISSING_X)
         assert self._learned.x_scaler is not None
         return self._learned.x_scaler.transform(together).float()
 

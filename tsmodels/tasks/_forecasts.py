@@ -129,8 +129,10 @@ def quantile_levels(loss: str, quantiles: Sequence[float] | None) -> tuple[float
             raise ValueError(f"quantiles belong to loss='pinball', not to loss={loss!r}: leave them out")
         return None
     levels = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95) if quantiles is None else tuple(sorted(map(float, quantiles)))
-    if not all(0 < level < 1 for level in levels) or len(set(levels)) < len(levels) or 0.5 not in levels:
-        raise ValueError(f"quantiles must be different levels in (0, 1) with 0.5, the point forecast; got {quantiles}")
+    if not all(0 < level < 1 for level in levels) or len({*levels}) < max(2, len(levels)) or 0.5 not in levels:
+        raise ValueError(
+            f"quantiles must be two or more different levels in (0, 1) with 0.5, the point forecast; got {quantiles}"
+        )
     return levels
 
 
@@ -193,8 +195,6 @@ class Forecasts:
 
 
 def _interpolated(values: np.ndarray, levels: Sequence[float], alpha: Sequence[float]) -> np.ndarray:
-    if len(levels) == 1:
-        return np.repeat(values, len(alpha), -1)
     known, wanted = (np.array([math.sqrt(2) * _erfinv(2 * level - 1) for level in each]) for each in (levels, alpha))
     right = np.clip(np.searchsorted(known, wanted), 1, len(known) - 1)
     left = right - 1
