@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tsmodels.models._config import build, config_of
+from tsmodels.models._prepared import PreparedNetwork
+from tsmodels.tasks._cases import training_cases
 from tsmodels.tasks._inputs import accepted_inputs, call_network
 from tsmodels.tasks._optim import (
     OPTIMIZERS,
@@ -78,6 +80,23 @@ class NetTask(L.LightningModule):
     def apply_network(self, batch: Mapping[str, Tensor], method: str = "forward") -> Any:
         """Apply the network, or another method of it, to a batch; ValueError if it holds an input that is not taken."""
         return call_network(self.network, self._accepted, batch, method)
+
+    def setup(self, stage: str) -> None:
+        """Let a network that needs it look at the training cases, before the first fit; other stages do nothing.
+
+        It sees the training part of the run's datamodule and nothing else. In a run of several processes the first one
+        looks, the others get what it found.
+        """
+        network = self.network
+        if stage != "fit" or not isinstance(network, PreparedNetwork) or network.is_prepared:
+            return
+        trainer = self.trainer
+        if trainer.is_global_zero:
+            cases = training_cases(trainer, network)
+            shown = trainer.progress_bar_callback is not None
+            network.prepare(cases["x"], cases["y"], cases.get("lengths"), cases.get("mask"), progress=shown)
+        if trainer.world_size > 1:
+            network.load_state_dict(trainer.strategy.broadcast(network.state_dict()))
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule in Lightning's form."""
