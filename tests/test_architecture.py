@@ -12,9 +12,10 @@ MAY_IMPORT = {
     "tsmodels_kernels": set(),
     "tsmodels_datamodules": set(),
     "tsmodels.layers": {"tsmodels_kernels"},
-    "tsmodels.models": {"tsmodels_kernels", "tsmodels.layers"},
+    "tsmodels.shapelets": {"tsmodels_kernels"},
+    "tsmodels.models": {"tsmodels_kernels", "tsmodels.layers", "tsmodels.shapelets"},
     "tsmodels.tasks": {"tsmodels.layers", "tsmodels.models"},
-    "tsmodels.estimators": {"tsmodels.models", "tsmodels.tasks", "tsmodels_datamodules"},
+    "tsmodels.estimators": {"tsmodels.models", "tsmodels.shapelets", "tsmodels.tasks", "tsmodels_datamodules"},
     "tsmodels.benchmark": {
         "tsmodels.estimators",
         "tsmodels.models",
@@ -23,7 +24,7 @@ MAY_IMPORT = {
         "tsmodels.plots",
         "tsmodels",
     },
-    "tsmodels.plots": {"tsmodels.benchmark"},
+    "tsmodels.plots": {"tsmodels.benchmark", "tsmodels.estimators", "tsmodels.shapelets"},
     "tsmodels.cli": {"tsmodels.benchmark", "tsmodels.estimators", "tsmodels"},
     "tsmodels": {"tsmodels.estimators"},
 }

@@ -1,13 +1,36 @@
-"""Scan operators for torch: differentiable, any length, state in and state out, no compiler at install time.
+"""Numerical kernels without a compiler at install time: scans for torch, shapelet discovery for NumPy.
 
-The public functions are ``linear_scan``, ``selective_scan`` and ``selective_scan_2d``; ``backend_for`` names the
-backend a tensor gets.  Numba is imported and kernels are compiled on the first call, and kept in Numba's cache
-(``NUMBA_CACHE_DIR``); kernels for CUDA tensors need numba-cuda.
+The scans ``linear_scan``, ``selective_scan`` and ``selective_scan_2d`` are differentiable, take any length, and a state
+in and out; ``backend_for`` names the backend a tensor gets.  Shapelets are cut by ``important_points`` and
+``find_candidates``, judged by ``score_candidates`` and found again by ``match_shapelets``, on arrays held by
+``Channels``, ``Candidates`` and ``Scores``.  Numba is imported and kernels are compiled on the first call, and kept in
+Numba's cache (``NUMBA_CACHE_DIR``); kernels for CUDA need numba-cuda.
 """
 
 from ._backend import backend_for
 from ._linear_scan import linear_scan
 from ._selective_scan import selective_scan
 from ._selective_scan_2d import selective_scan_2d
+from ._shapelets import (
+    Candidates,
+    Channels,
+    Scores,
+    find_candidates,
+    important_points,
+    match_shapelets,
+    score_candidates,
+)
 
-__all__ = ["backend_for", "linear_scan", "selective_scan", "selective_scan_2d"]
+__all__ = [
+    "Candidates",
+    "Channels",
+    "Scores",
+    "backend_for",
+    "find_candidates",
+    "important_points",
+    "linear_scan",
+    "match_shapelets",
+    "score_candidates",
+    "selective_scan",
+    "selective_scan_2d",
+]

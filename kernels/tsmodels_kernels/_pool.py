@@ -25,8 +25,8 @@ class _Pool:
         self._tasks: queue.SimpleQueue = queue.SimpleQueue()
         self._n_workers = 0
 
-    def run(self, kernel: Callable, n_jobs: int, *args, grain: int = 1) -> None:
-        """Run ``kernel(*args, lo, hi)`` over ``0 <= job < n_jobs`` on at most ``torch.get_num_threads()`` threads.
+    def run(self, kernel: Callable, n_jobs: int, *args, grain: int = 1, n_threads: int | None = None) -> None:
+        """Run ``kernel(*args, lo, hi)`` over ``0 <= job < n_jobs`` on several threads.
 
         Parameters
         ----------
@@ -38,8 +38,10 @@ class _Pool:
             What the kernel takes before ``lo, hi``.
         grain : int, default=1
             Jobs that are worth one hand-over to another thread; fewer jobs than two grains run in the calling thread.
+        n_threads : int, optional
+            At most so many threads, the calling one included; by default ``torch.get_num_threads()``.
         """
-        n_threads = min(torch.get_num_threads(), n_jobs // grain)
+        n_threads = min(torch.get_num_threads() if n_threads is None else n_threads, n_jobs // grain)
         if n_threads <= 1 or not self._busy.acquire(blocking=False):  # another Python thread has the pool: run alone
             kernel(*args, 0, n_jobs)
             return

@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+from inspect import signature
 
 import pytest
 import torch
 from torch import nn
 
 from tsmodels import models
+from tsmodels.models._prepared import PreparedNetwork
 from tsmodels.models._sequence import SequenceForClassification
 
 # Small choices first, then those that change what happens at the end of a series. A new network needs a row here.
@@ -51,9 +53,32 @@ CHOICES = {
             {"pooling": "adaptive"},
         ],
     ),
+    "ShapeFormerForClassification": (
+        {"n_shapelets": 2, "d_model": 8, "d_generic": 8, "n_heads": 2, "d_ff": 8, "dropout": 0.0},
+        [
+            {},
+            {"window": None},
+            {"window": 0, "class_token": "mean"},
+            {"class_token": "attention", "max_factor": 3.0},
+            {"class_token": "per_class", "shapelet_weights": True},
+            {"freeze_shapelets": True, "kernel_size": 5},
+        ],
+    ),
+    "VSFormerForClassification": (
+        {"n_prototypes": 24, "n_intervals": 20, "d_model": 8, "n_heads": 2, "d_ff": 8, "n_layers": 1, "dropout": 0.0},
+        [
+            {},
+            {"match": "znorm", "streams": "joint", "n_layers": 2},
+            {"readout": "mean"},
+            {"use_value": False, "match": "znorm"},
+            {"use_shape": False},
+            {"prior_attention": False, "prior_encoding": False},
+        ],
+    ),
 }
 SEQUENCES = [name for name in CHOICES if issubclass(getattr(models, name), SequenceForClassification)]
 CLASSIFIERS = [name for name in models.__all__ if name.endswith("ForClassification")]
+PATCHED = [name for name in CLASSIFIERS if "patch_size" in signature(getattr(models, name)).parameters]
 EVERY = pytest.mark.parametrize("name", CLASSIFIERS)
 EVERY_CHOICE = pytest.mark.parametrize(
     ("name", "choices"), [(name, choices) for name, (_, rows) in CHOICES.items() for choices in rows], ids=str
@@ -63,7 +88,14 @@ EVERY_CHOICE = pytest.mark.parametrize(
 def network(name, n_channels=3, n_timepoints=20, n_classes=4, seed=0, **choices):
     torch.manual_seed(seed)
     small, _ = CHOICES[name]
-    return getattr(models, name)(n_channels, n_timepoints, n_classes, **(small | choices)).double().eval()
+    net = getattr(models, name)(n_channels, n_timepoints, n_classes, **(small | choices)).double().eval()
+    return prepared(
+        net, series(4 * n_classes, n_timepoints, n_channels, seed=2), torch.arange(4 * n_classes) % n_classes
+    )
+
+
+def prepared(net, x, y):
+    return net.prepare(x, y) if isinstance(net, PreparedNetwork) else net
 
 
 def series(n_cases=2, n_timepoints=20, n_channels=3, seed=1):
@@ -103,7 +135,8 @@ def test_every_parameter_is_learned(name):
     net, x = network(name), series()
     net(x).square().sum().backward()
     unused = [each for each, p in net.named_parameters() if p.grad is None]
-    assert unused == ["embed.missing.weight"]  # learned only from data with missing values
+    # learned only from data with missing values, or from series shorter than a shapelet
+    assert set(unused) <= {"embed.missing.weight", "filter.absent"}
     silent = [each for each, p in net.named_parameters() if p.grad is not None and not p.grad.any()]
     assert silent == []
 
@@ -142,8 +175,8 @@ def test_undecayed_parameters_exist(name):
 @EVERY
 def test_overfits_sixteen_cases(name):
     torch.manual_seed(0)
-    net = getattr(models, name)(3, 24, 4, **CHOICES[name][0])
     x, y = torch.randn(16, 24, 3), torch.arange(16) % 4
+    net = prepared(getattr(models, name)(3, 24, 4, **CHOICES[name][0]), x, y)
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
     losses = [1.0]
     while losses[-1] > 0.05 and len(losses) < 200:
@@ -177,7 +210,9 @@ def test_facts_are_checked(name, fact):
         network(name, **{fact: 0})
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "name", [each for each in CLASSIFIERS if "patch_size" in signature(getattr(models, each)).parameters]
+)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -212,5 +247,6 @@ def test_torch_export_for_inference(name):
     exported = torch.export.export(net, (x,)).module()
     with torch.no_grad():
         torch.testing.assert_close(exported(x), net(x), rtol=0, atol=1e-12)
-    with pytest.raises(RuntimeError, match="has no gradient of its own"):  # never silently without gradients
-        exported(x)
+    if not isinstance(net, PreparedNetwork):  # these use our operators, which are never silently without gradients
+        with pytest.raises(RuntimeError, match="has no gradient of its own"):
+            exported(x)

@@ -117,11 +117,14 @@ def _fit_and_measure(estimator: Any, data: ArchiveSet) -> dict[str, Any]:
     done = time.perf_counter()
     measures = _label_measures(data.y_test, predicted) | _probability_measures(estimator, data)
     n_parameters = getattr(estimator, "n_parameters_", None)
+    preparation = getattr(estimator, "history_", {}).get("preparation_seconds")
     return {
         **measures,
         "fit_seconds": fitted - start,
         "predict_seconds": done - fitted,
         "n_parameters": None if n_parameters is None else int(n_parameters),
+        # part of fit_seconds: the look at the training cases of models that need one
+        **({} if preparation is None else {"preparation_seconds": preparation}),
     }
 
 

@@ -8,13 +8,20 @@ if TYPE_CHECKING:
     from tsmodels.estimators._factory import classifier, forecaster
     from tsmodels.estimators._forecaster import NetForecaster
     from tsmodels.estimators._registry import all_estimators
-    from tsmodels.estimators.classifiers import ChimeraClassifier, MambaClassifier, S4DClassifier
+    from tsmodels.estimators.classifiers import (
+        ChimeraClassifier,
+        MambaClassifier,
+        S4DClassifier,
+        ShapeFormerClassifier,
+        VSFormerClassifier,
+    )
     from tsmodels.estimators.forecasters import (
         ChimeraForecaster,
         DLinearForecaster,
         MambaForecaster,
         S4DForecaster,
     )
+    from tsmodels.estimators.transformers import ShapeletTransform
 
 __all__ = [
     "ChimeraClassifier",
@@ -26,6 +33,9 @@ __all__ = [
     "NetForecaster",
     "S4DClassifier",
     "S4DForecaster",
+    "ShapeFormerClassifier",
+    "ShapeletTransform",
+    "VSFormerClassifier",
     "all_estimators",
     "classifier",
     "forecaster",
@@ -41,6 +51,9 @@ _MODULE_OF = {
     "NetForecaster": "_forecaster",
     "S4DClassifier": "classifiers",
     "S4DForecaster": "forecasters",
+    "ShapeFormerClassifier": "classifiers",
+    "ShapeletTransform": "transformers",
+    "VSFormerClassifier": "classifiers",
     "all_estimators": "_registry",
     "classifier": "_factory",
     "forecaster": "_factory",

@@ -19,9 +19,12 @@ from tsmodels.estimators._training import (
     resolve_device,
     train,
 )
+from tsmodels.models._prepared import PreparedNetwork
 from tsmodels.tasks._inputs import accepted_inputs
 
 if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
     from tsmodels_datamodules import Panel
 
 __all__ = ["CLASSIFICATION", "NetClassifier"]
@@ -56,7 +59,8 @@ class NetClassifier(NetEstimator, BaseClassifier):
     scaler_ : PanelScaler
         Fitted on the training cases.
     history_ : dict
-        ``epochs``, ``best_epoch`` and ``best_value`` (None without validation) and ``curves``, lists by epoch.
+        ``epochs``, ``best_epoch`` and ``best_value`` (None without validation) and ``curves``, lists by epoch; of a
+        network that looks at the training cases first, ``preparation_seconds``.
     n_channels_, n_timepoints_ : int
         Of the training cases, ``n_timepoints_`` being the longest.
     n_parameters_ : int
@@ -144,6 +148,8 @@ class NetClassifier(NetEstimator, BaseClassifier):
             )
             history = train(task, data, training, device)
         require_finite(network, self.lr)
+        if isinstance(network, PreparedNetwork):
+            history["preparation_seconds"] = network.preparation_seconds
         self.history_, self.scaler_ = history, data.scaler
         self.n_channels_, self.n_timepoints_ = data.n_channels, data.n_timepoints
         self.n_parameters_ = sum(each.numel() for each in network.parameters() if each.requires_grad)
@@ -158,12 +164,16 @@ class NetClassifier(NetEstimator, BaseClassifier):
         return "zero" if "mask" in accepted_inputs(self._network_class) else "error"
 
     def _predict_proba(self, X: Any) -> np.ndarray:
+        device = resolve_device(self.accelerator, self.devices)
+        logits = applied(self.network_, self._batches(X), device)
+        return logits.double().softmax(1).numpy()
+
+    def _batches(self, X: Any) -> "DataLoader":
+        """New cases as the network expects them, in their order."""
         from tsmodels_datamodules import PanelDataset, panel_loader
 
         dataset = PanelDataset(self._read(X), with_mask="mask" in accepted_inputs(self._network_class))
-        device = resolve_device(self.accelerator, self.devices)
-        logits = applied(self.network_, panel_loader(dataset, self.batch_size), device)
-        return logits.double().softmax(1).numpy()
+        return panel_loader(dataset, self.batch_size)
 
     def _read(self, X: Any) -> "Panel":
         """Return new cases as the network expects them: checked, scaled, and padded where it has a fixed length."""

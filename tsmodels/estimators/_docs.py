@@ -11,7 +11,7 @@ from torch import nn
 if TYPE_CHECKING:
     from tsmodels.estimators._training import Argument
 
-__all__ = ["CLASSIFIER", "FORECASTER", "Kind", "estimator_docstring"]
+__all__ = ["CLASSIFIER", "EXPLAINED", "FORECASTER", "Kind", "estimator_docstring"]
 
 _WIDTH = 116  # inside an indented class docstring of 120 columns
 
@@ -111,7 +111,7 @@ def estimator_docstring(
     accepted : frozenset of str
         Optional inputs of the network, which say what data it takes.
     kind : Kind
-        ``CLASSIFIER`` or ``FORECASTER``.
+        ``CLASSIFIER``, ``EXPLAINED`` or ``FORECASTER``.
 
     Returns
     -------
@@ -161,7 +161,17 @@ def _about_forecaster(path: str, accepted: frozenset[str]) -> str:
     )
 
 
+_EXPLAINED_ATTRIBUTES = _CLASSIFIER_ATTRIBUTES.replace(
+    "losses and accuracies by epoch.",
+    "losses and accuracies by epoch; ``preparation_seconds``: wall-clock time of the look at the training cases.",
+)
+_EXPLAINED_NOTES = """\
+`fit` first looks at the training cases, those held out by `val_fraction` excluded: `history_` tells the time this took.
+`explain` says, case by case, which shapelets were found where and how much attention they got;
+:func:`tsmodels.plots.plot_explanation` draws it."""
+
 CLASSIFIER = Kind(_CLASSIFIER_ATTRIBUTES, "", _CLASSIFIER_EXAMPLE, _about_classifier)
+EXPLAINED = Kind(_EXPLAINED_ATTRIBUTES, _EXPLAINED_NOTES, _CLASSIFIER_EXAMPLE, _about_classifier)
 FORECASTER = Kind(_FORECASTER_ATTRIBUTES, _FORECASTER_NOTES, _FORECASTER_EXAMPLE, _about_forecaster)
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from tsmodels.estimators._base import CLASSIFICATION, NetClassifier
-from tsmodels.estimators._docs import CLASSIFIER, FORECASTER, Kind, estimator_docstring
+from tsmodels.estimators._docs import CLASSIFIER, EXPLAINED, FORECASTER, Kind, estimator_docstring
+from tsmodels.estimators._explained import ExplainedClassifier
 from tsmodels.estimators._forecaster import FORECASTING, NetForecaster
 from tsmodels.estimators._training import TRAINING, Argument
 from tsmodels.tasks._inputs import accepted_inputs
@@ -54,6 +55,7 @@ _CLASSIFIERS = _Family(
     CLASSIFICATION | TRAINING,
     CLASSIFIER,
 )
+_EXPLAINED = _CLASSIFIERS._replace(base=ExplainedClassifier, kind=EXPLAINED)
 _FORECASTERS = _Family(
     NetForecaster,
     ("ForForecasting", "Forecaster"),
@@ -83,7 +85,9 @@ def classifier(
         n_classes) for ``x`` (batch, time, channel). Series of unequal length are supported if it takes ``lengths``
         (valid steps from the start), missing values if it takes ``mask`` (True = observed; ``x`` is 0 elsewhere).
         The class attribute ``accepts_any_length = True`` says that a trained network takes series of other lengths
-        than those it was built for. Entries of its numpydoc "Parameters" go into the docstring.
+        than those it was built for. Networks with ``explain`` and ``token_table``, like those of this package that are
+        made of shapelets, give classifiers with ``explain``. Entries of the numpydoc "Parameters" go into the
+        docstring.
     defaults : mapping, optional
         Other defaults for arguments of training and classification, such as ``{"lr": 3e-3}``.
     test_params : sequence of mappings, default=({}, {})
@@ -124,7 +128,8 @@ def classifier(
         tags |= {"X_inner_mtype": ["df-list", "numpy3D"], "capability:unequal_length": True}
     if "mask" in accepted:
         tags |= {"capability:missing_values": True}
-    return _make(_CLASSIFIERS, network_class, defaults, test_params, tags)
+    family = _EXPLAINED if hasattr(network_class, "explain") else _CLASSIFIERS
+    return _make(family, network_class, defaults, test_params, tags)
 
 
 def forecaster(

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from .dlinear import DLinearForForecasting
     from .mamba import MambaForClassification, MambaForForecasting
     from .s4d import S4DForClassification, S4DForForecasting
+    from .shapeformer import ShapeFormerForClassification
+    from .vsformer import VSFormerForClassification
 
 __all__ = [
     "ChimeraForClassification",
@@ -17,6 +19,8 @@ __all__ = [
     "MambaForForecasting",
     "S4DForClassification",
     "S4DForForecasting",
+    "ShapeFormerForClassification",
+    "VSFormerForClassification",
 ]
 
 _MODULES = {
@@ -27,6 +31,8 @@ _MODULES = {
     "MambaForForecasting": "mamba",
     "S4DForClassification": "s4d",
     "S4DForForecasting": "s4d",
+    "ShapeFormerForClassification": "shapeformer",
+    "VSFormerForClassification": "vsformer",
 }
 
 

@@ -5,15 +5,16 @@ of it is kept in buffers, so a state dict is complete: loading one into a fresh 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ._series import check_channels
 
-__all__ = ["Explanation", "PreparedNetwork"]
+__all__ = ["Explanation", "PreparedNetwork", "ragged"]
 
 
 class Explanation(NamedTuple):
@@ -173,3 +174,10 @@ class PreparedNetwork(nn.Module):
 
 def _cpu(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.cpu()
+
+
+def ragged(values: Sequence[Any]) -> np.ndarray:
+    """Return an array of objects; ``np.array`` would make a table of arrays of equal length."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

@@ -1,0 +1,57 @@
+"""Classify gestures by their shapes, and see which: train a ShapeFormer, draw what it found in a test case.
+
+The data are ERing, finger gestures seen by the four electrodes of a ring, if the folder that TSMODELS_DATA names holds
+them; else BasicMotions, a smart watch on the wrist, which comes with sktime.
+
+    python examples/explain_gestures.py [--fast] [--output explain_gestures.png]
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from tsmodels.estimators import ShapeFormerClassifier
+from tsmodels.plots import plot_explanation
+from tsmodels_datamodules import ArchiveSet, DataNotFoundError, load_archive
+
+
+def load() -> tuple[ArchiveSet, list[str]]:
+    """Return training and test cases, and names of the channels."""
+    try:
+        return load_archive("ERing", download=False), [f"electrode {i}" for i in range(1, 5)]
+    except DataNotFoundError:
+        print("ERing is not in TSMODELS_DATA: BasicMotions instead")
+    channels = [f"{sensor} {axis}" for sensor in ("acceleration", "rotation") for axis in "xyz"]
+    return load_archive("BasicMotions", download=False), channels
+
+
+def main() -> None:
+    """Train, measure, explain, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true", help="two epochs: to see that it runs")
+    parser.add_argument("--output", type=Path, default=Path("explain_gestures.png"), help="picture to write")
+    arguments = parser.parse_args()
+
+    data, channels = load()
+    classifier = ShapeFormerClassifier(random_state=0)
+    if arguments.fast:
+        classifier.set_params(max_epochs=2, n_shapelets=3)
+    classifier.fit(data.X_train, data.y_train)
+    print(f"shapelets found in {classifier.history_['preparation_seconds']:.1f} s")
+    print(f"accuracy on {len(data.y_test)} test cases: {classifier.score(data.X_test, data.y_test):.3f}")
+
+    confidence = classifier.predict_proba(data.X_test).max(axis=1)
+    case = int(np.argmax(confidence))  # chosen by the network's own word, not by the labels
+    explanation = classifier.explain(data.X_test[case : case + 1])
+    print("what counted most:")
+    print(explanation[["class", "channel", "start", "end", "attention", "distance"]].head(6).round(3).to_string())
+
+    classes = classifier.classes_.tolist()
+    figure = plot_explanation(data.X_test[case : case + 1], explanation, channels=channels, classes=classes)
+    figure.savefig(arguments.output, dpi=150)
+    print("picture:", arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+from .op import JoinProfile, join_profile
+
+__all__ = ["JoinProfile", "join_profile"]
