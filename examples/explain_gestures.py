@@ -1,7 +1,7 @@
 """Classify gestures by their shapes, and see which: train a ShapeFormer, draw what it found in a test case.
 
-The data are ERing, finger gestures seen by the four electrodes of a ring, if the folder that TSMODELS_DATA names holds
-them; else BasicMotions, a smart watch on the wrist, which comes with sktime.
+The data are RacketSports, strokes seen by a smart watch on the wrist, if the folder that TSMODELS_DATA names holds
+them; else BasicMotions, which comes with sktime.
 
     python examples/explain_gestures.py [--fast] [--output explain_gestures.png]
 """
@@ -15,15 +15,16 @@ from tsmodels.estimators import ShapeFormerClassifier
 from tsmodels.plots import plot_explanation
 from tsmodels_datamodules import ArchiveSet, DataNotFoundError, load_archive
 
+CHANNELS = [f"{sensor} {axis}" for sensor in ("acceleration", "rotation") for axis in "xyz"]  # of both sets
 
-def load() -> tuple[ArchiveSet, list[str]]:
-    """Return training and test cases, and names of the channels."""
+
+def load() -> ArchiveSet:
+    """Return training and test cases."""
     try:
-        return load_archive("ERing", download=False), [f"electrode {i}" for i in range(1, 5)]
+        return load_archive("RacketSports", download=False)
     except DataNotFoundError:
-        print("ERing is not in TSMODELS_DATA: BasicMotions instead")
-    channels = [f"{sensor} {axis}" for sensor in ("acceleration", "rotation") for axis in "xyz"]
-    return load_archive("BasicMotions", download=False), channels
+        print("RacketSports is not in TSMODELS_DATA: BasicMotions instead")
+    return load_archive("BasicMotions", download=False)
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("explain_gestures.png"), help="picture to write")
     arguments = parser.parse_args()
 
-    data, channels = load()
+    data = load()
     classifier = ShapeFormerClassifier(random_state=0)
     if arguments.fast:
         classifier.set_params(max_epochs=2, n_shapelets=3)
@@ -42,14 +43,15 @@ def main() -> None:
     print(f"accuracy on {len(data.y_test)} test cases: {classifier.score(data.X_test, data.y_test):.3f}")
 
     confidence = classifier.predict_proba(data.X_test).max(axis=1)
-    case = int(np.argmax(confidence))  # chosen by the network's own word, not by the labels
-    explanation = classifier.explain(data.X_test[case : case + 1])
-    print("what counted most:")
-    print(explanation[["class", "channel", "start", "end", "attention", "distance"]].head(6).round(3).to_string())
+    cases = data.X_test[int(np.argmax(confidence)), None]  # chosen by the network's own word, not by the labels
+    explanation = classifier.explain(cases)
+    present = explanation[explanation["present"]]
+    print(f"{len(present)} of {len(explanation)} shapelets are there, by class:")
+    print(present["class"].value_counts().to_string())
 
     classes = classifier.classes_.tolist()
-    figure = plot_explanation(data.X_test[case : case + 1], explanation, channels=channels, classes=classes)
-    figure.savefig(arguments.output, dpi=150)
+    figure = plot_explanation(cases, explanation, top=8, order="match", channels=CHANNELS, classes=classes)
+    figure.savefig(arguments.output, dpi=110)
     print("picture:", arguments.output)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 PRINTED = {
+    "explain_gestures": ["shapelets found in", "accuracy on 40 test cases", "shapelets are there, by class"],
     "forecast_energy": ["mean absolute error of 2 forecasts", "of the values lie in its 90 % intervals"],
     "lightning_forecasting": ["test/mse", "test/mae"],
 }

@@ -18,8 +18,21 @@ def explanation():
         kind = "value" if label is None else "shapelet"
         shapelet = None if label is None else np.linspace(-1, 1, length)
         end = start + length if start >= 0 else -1
-        return {"case": case, "prediction": "walk", "token": token, "kind": kind, "class": label, "channel": channel,
-                "attention": attention, "start": start, "end": end, "shapelet": shapelet}  # fmt: skip
+        threshold = 1.0 if kind == "shapelet" else np.nan
+        return {
+            "case": case,
+            "distance": 2.0 - 0.5 * token,
+            "threshold": threshold,
+            "prediction": "walk",
+            "token": token,
+            "kind": kind,
+            "class": label,
+            "channel": channel,
+            "attention": attention,
+            "start": start,
+            "end": end,
+            "shapelet": shapelet,
+        }
 
     return pd.DataFrame(
         [
@@ -69,6 +82,16 @@ def test_top_and_names(cases, explanation):
     figure = plot_explanation(cases, explanation, top=1, channels=["x", "y", "z"])
     assert [ax.get_ylabel() for ax in figure.axes] == ["x", ""]
     assert len(figure.axes[-1].patches) == 1
+
+
+def test_best_matches_first(cases, explanation):
+    *_, bars = plot_explanation(cases, explanation, order="match", top=2).axes
+    assert [bar.get_width() for bar in bars.patches] == [0.5, 1.5]
+    assert bars.get_xlabel() == "distance / threshold"
+    with pytest.raises(ValueError, match="no shapelet of case 0 has a threshold and a place"):
+        plot_explanation(cases, explanation.assign(threshold=np.nan), order="match")
+    with pytest.raises(ValueError, match="order must be 'attention' or 'match', got 'gain'"):
+        plot_explanation(cases, explanation, order="gain")
 
 
 def test_a_case_in_which_nothing_fits(cases, explanation):

@@ -1,8 +1,9 @@
 """State-of-the-art sequence models for time series, with sktime and Lightning interfaces.
 
 ``tsmodels.estimators`` holds the sktime estimators, ``tsmodels.tasks`` the LightningModules, ``tsmodels.models`` the
-networks, ``tsmodels.layers`` what they are built from, ``tsmodels.benchmark`` the benchmark runs. The operators are in
-``tsmodels_kernels``, the datamodules in ``tsmodels_datamodules``.
+networks, ``tsmodels.layers`` what they are built from, ``tsmodels.shapelets`` the discovery of shapelets,
+``tsmodels.plots`` the pictures, ``tsmodels.benchmark`` the benchmark runs. The operators are in ``tsmodels_kernels``, the
+datamodules in ``tsmodels_datamodules``.
 """
 
 from typing import TYPE_CHECKING

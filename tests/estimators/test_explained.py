@@ -10,7 +10,7 @@ from tsmodels.estimators._explained import ExplainedClassifier
 
 COLUMNS = [
     *("case", "prediction", "token", "kind", "class", "channel", "attention"),
-    *("start", "end", "distance", "score", "shapelet"),
+    *("start", "end", "distance", "present", "threshold", "score", "shapelet"),
 ]
 SMALL = {
     "ShapeFormerClassifier": {"n_shapelets": 3, "d_model": 8, "d_generic": 8, "n_heads": 2, "d_ff": 8},
@@ -91,6 +91,7 @@ def test_the_planted_pattern_is_found_where_it_is(planted):
     frame = made(ShapeFormerClassifier, max_epochs=1).fit(X, y).explain(X)
     best = frame.sort_values("score", ascending=False, kind="stable")
     hits = 0
+    assert best.loc[best["present"], "class"].eq(y[best.loc[best["present"], "case"]]).mean() > 0.9
     for case, place in enumerate(places):
         rows = best[(best["case"] == case) & (best["class"] == y[case])]
         row = rows.iloc[0]

@@ -49,6 +49,11 @@ class ExplainedClassifier(NetClassifier):
                 Where the shapelet was found in the case, half-open; -1 where it does not fit.
             ``distance``
                 From the shapelet, in standardised units; NaN for value tokens, inf where it does not fit.
+            ``present``
+                Whether the distance is below the threshold by which the shapelet told its class from the others in the
+                training cases. It is that of the discovery: training moves the shapelets a little.
+            ``threshold``
+                That distance; NaN for networks that have none.
             ``score``
                 What the shapelet was chosen by, or the token's prior: see the network.
             ``shapelet``
@@ -91,6 +96,7 @@ def _frame(found: Explanation, tokens: dict[str, np.ndarray], classes: np.ndarra
     kept = n_tokens if top is None else min(int(top), n_tokens)
     token = np.argsort(-attention, axis=1, kind="stable")[:, :kept].ravel()
     case = np.repeat(np.arange(n_cases), kept)
+    distance = found.distance.double().numpy()[case, token]
     predicted = classes[found.logits.argmax(1).numpy()]
     codes = tokens["class_code"][token]
     columns = {
@@ -104,7 +110,9 @@ def _frame(found: Explanation, tokens: dict[str, np.ndarray], classes: np.ndarra
         "attention": attention[case, token],
         "start": found.start.numpy()[case, token],
         "end": found.end.numpy()[case, token],
-        "distance": found.distance.double().numpy()[case, token],
+        "distance": distance,
+        "present": distance < tokens["threshold"][token],
+        "threshold": tokens["threshold"][token],
         "score": tokens["score"][token],
         "shapelet": tokens["shapelet"][token],
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tsmodels_kernels._matrix_profile import JoinProfile, join_profile
+from tsmodels_kernels import JoinProfile, join_profile
 
 _MOST_SERIES, _MOST_POINTS = 60, 20_000  # of one class and channel
 _MOST_FILLED = 0.25  # a window with a larger share of interpolated values is a straight line more than a motif

@@ -125,6 +125,7 @@ class ShapeFormerForClassification(PreparedNetwork):
         "found_start",
         "found_class",
         "found_gain",
+        "found_threshold",
         "found_rank",
         "found_window",
         "mean",
@@ -136,6 +137,7 @@ class ShapeFormerForClassification(PreparedNetwork):
     found_start: Tensor
     found_class: Tensor
     found_gain: Tensor
+    found_threshold: Tensor
     found_rank: Tensor
     found_window: Tensor
     mean: Tensor
@@ -187,17 +189,26 @@ class ShapeFormerForClassification(PreparedNetwork):
 
     @classmethod
     def from_shapelets(
-        cls, shapelet_set: "ShapeletSet", n_channels: int, n_timepoints: int, n_classes: int, **choices: Any
+        cls,
+        shapelet_set: "ShapeletSet",
+        n_channels: int,
+        n_timepoints: int,
+        n_classes: int,
+        *,
+        held_out: Any = None,
+        **choices: Any,
     ) -> Self:
         """Build a network from shapelets that were found before.
 
         Parameters
         ----------
         shapelet_set : ShapeletSet
-            From :func:`tsmodels.shapelets.discover_shapelets`. It must not know the series that the network will be
-            validated or tested with.
+            From :func:`tsmodels.shapelets.discover_shapelets`.
         n_channels, n_timepoints, n_classes : int
             Facts of the data, as for the class. Class codes are positions in ``shapelet_set.classes``.
+        held_out : array (case, channel, time) or sequence of arrays (channel, time), optional
+            The series that the network will be validated or tested with, in the units of those that the shapelets were
+            discovered on. The set must not know any of them.
         **choices
             As for the class; those of the discovery have no effect, the window is that of the set.
 
@@ -209,7 +220,7 @@ class ShapeFormerForClassification(PreparedNetwork):
         Raises
         ------
         ValueError
-            If the set has no shapelets, or other channels or classes.
+            If the set has no shapelets, other channels or classes, or was discovered on a series of `held_out`.
         """
         n_found = (len(shapelet_set.mean), len(shapelet_set.classes))
         if n_found != (n_channels, n_classes):
@@ -219,6 +230,12 @@ class ShapeFormerForClassification(PreparedNetwork):
             )
         if not len(shapelet_set):
             raise ValueError("shapelet_set is empty: discover shapelets, or filter fewer of them away")
+        shared = {} if held_out is None else shapelet_set.contains_series(held_out)
+        if shared:
+            raise ValueError(
+                f"shapelet_set was discovered on {len(shared)} of the series of held_out, the first at position "
+                f"{min(shared)}: discover shapelets in the training series alone"
+            )
         network = cls(n_channels, n_timepoints, n_classes, **choices)
         network._take(_found(shapelet_set, shapelet_set.label_code))
         return network
@@ -249,8 +266,9 @@ class ShapeFormerForClassification(PreparedNetwork):
         -------
         dict of ndarray (token,)
             "kind" is "shapelet", "class_code" its class, "channel", "start" and "end" its place in the series that it
-            comes from, "length" its steps, "score" its information gain in bits, "values" the shapelet as it is now,
-            trained, in the units of ``x``.
+            comes from, "length" its steps, "score" its information gain in bits, "threshold" the distance below
+            which the discovery took it for present (NaN if there is none), "values" the shapelet as it is now, trained,
+            in the units of ``x``.
         """
         self._require_prepared()
         start, length = (t.cpu().numpy() for t in (self.found_start, self.found_length))
@@ -262,6 +280,7 @@ class ShapeFormerForClassification(PreparedNetwork):
             "end": start + length,
             "length": length,
             "score": self.found_gain.cpu().numpy(),
+            "threshold": self.found_threshold.double().cpu().numpy(),
             "values": ragged(self._values()),
         }
 
@@ -397,6 +416,7 @@ def _found(shapelet_set: "ShapeletSet", class_codes: np.ndarray) -> dict[str, Te
         "found_start": s.start,
         "found_class": class_codes.astype(np.int64),
         "found_gain": s.gain,
+        "found_threshold": s.threshold,
         "found_rank": rank,
         "found_window": np.array(s.window),
         "mean": s.mean,

@@ -325,8 +325,8 @@ class VSFormerForClassification(PreparedNetwork):
         dict of array (token,)
             ``kind`` ("shapelet" or "value"), ``class_code`` (-1 for value tokens), ``channel``, ``start``, ``end``,
             ``length`` (of the motif in its series; -1 for value tokens), ``level`` and ``part`` (the interval is part
-            ``part`` of ``2 ** level``; -1 for shape tokens), ``score`` (the prior), ``values`` (the motif in the units
-            of ``x``; None for value tokens).
+            ``part`` of ``2 ** level``; -1 for shape tokens), ``score`` (the prior), ``threshold`` (NaN: there is none),
+            ``values`` (the motif in the units of ``x``; None for value tokens).
         """
         self._require_prepared()
         n_shape, n_value = len(self.prototypes), len(self.value_interval)
@@ -346,6 +346,7 @@ class VSFormerForClassification(PreparedNetwork):
             "level": joined(None, level),
             "part": joined(None, self.value_interval + 1 - 2**level),
             "score": joined(self.prototype_prior, self.value_prior),
+            "threshold": np.full(n_shape + n_value, np.nan),
             "values": ragged(self._motifs() + [None] * n_value),
         }
 

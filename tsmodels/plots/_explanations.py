@@ -17,7 +17,10 @@ from tsmodels.plots._styles import COLOURS, legend_above, plain
 __all__ = ["plot_explanation"]
 
 _SERIES_COLOUR, _VALUE_COLOUR = "0.6", "0.35"
-_COLUMNS = ("case", "prediction", "token", "kind", "class", "channel", "attention", "start", "end", "shapelet")
+_COLUMNS = (
+    *("case", "prediction", "token", "kind", "class", "channel", "attention"),
+    *("start", "end", "distance", "threshold", "shapelet"),
+)
 
 
 def plot_explanation(
@@ -26,14 +29,15 @@ def plot_explanation(
     *,
     case: int = 0,
     top: int = 6,
+    order: str = "attention",
     channels: list[str] | None = None,
     classes: list[Any] | None = None,
 ) -> Figure:
     """Draw a case with the parts that a classifier found in it, and how much each of them counted.
 
-    The shapelets with the most attention are drawn over the series where they were found, in the colour of the class
-    that they were found for; intervals that a value token summarises are shaded. The bars at the right, numbered like
-    the shapelets, are the shares of attention.
+    Shapelets are drawn over the series where they were found, in the colour of the class that they were found for;
+    intervals that a value token summarises are shaded. The bars at the right, numbered like the shapelets, are the
+    shares of attention, or the distances in units of the threshold below which a shapelet counts as present.
 
     Parameters
     ----------
@@ -44,7 +48,10 @@ def plot_explanation(
     case : int, default=0
         Position of the case to draw.
     top : int, default=6
-        How many tokens are drawn, those with the most attention first.
+        How many tokens are drawn.
+    order : {"attention", "match"}, default="attention"
+        Which come first: those with the most attention, or the shapelets that match best, by distance over threshold;
+        the latter for networks whose shapelets have thresholds.
     channels : list of str, optional
         Names of the channels. Default "channel 0", ...
     classes : list, optional
@@ -58,7 +65,8 @@ def plot_explanation(
     Raises
     ------
     ValueError
-        If `explanation` lacks columns or rows of the case, `top` is below 1, or `channels` has another number of names.
+        If `explanation` lacks columns or rows of the case, `top` is below 1, `channels` has another number of names, or
+        matches are asked for and no shapelet has a threshold.
 
     Examples
     --------
@@ -70,7 +78,7 @@ def plot_explanation(
     >>> classifier = ShapeFormerClassifier(n_shapelets=2, max_epochs=1, random_state=0).fit(X, y)
     >>> figure = plot_explanation(X, classifier.explain(X), case=1)
     """
-    rows = _rows_of(explanation, case, top)
+    rows = _rows_of(explanation, case, top, order)
     series = np.asarray(X[case], dtype=float)
     if series.ndim != 2:
         raise ValueError(f"X[{case}] must be (channel, time), got shape {series.shape}.")
@@ -93,12 +101,12 @@ def plot_explanation(
         ax.tick_params(labelbottom=position == len(shown) - 1)
     panels[-1].set_xlabel("time")
     legend_above(panels[0], _legend(rows, colour))
-    _draw_bars(figure.add_subplot(grid[:, 1]), rows, colour)
+    _draw_bars(figure.add_subplot(grid[:, 1]), rows, colour, order)
     figure.suptitle(f"case {case}: predicted {rows['prediction'].iloc[0]}")
     return figure
 
 
-def _rows_of(explanation: pd.DataFrame, case: int, top: int) -> pd.DataFrame:
+def _rows_of(explanation: pd.DataFrame, case: int, top: int, order: str) -> pd.DataFrame:
     missing = [name for name in _COLUMNS if name not in explanation]
     if missing:
         raise ValueError(f"explanation lacks the column {missing[0]!r}: pass what classifier.explain(X) returned.")
@@ -107,7 +115,16 @@ def _rows_of(explanation: pd.DataFrame, case: int, top: int) -> pd.DataFrame:
     rows = explanation.loc[explanation["case"] == case, :]
     if rows.empty:
         raise ValueError(f"explanation has no rows of case {case}.")
-    rows = rows.sort_values("attention", ascending=False, kind="stable").head(top)
+    if order == "attention":
+        rows = rows.assign(bar=rows["attention"]).sort_values("bar", ascending=False, kind="stable")
+    elif order == "match":
+        ratio = rows["distance"] / rows["threshold"]
+        rows = rows.assign(bar=ratio).loc[np.isfinite(ratio), :].sort_values("bar", kind="stable")
+        if rows.empty:
+            raise ValueError(f"no shapelet of case {case} has a threshold and a place: use order='attention'.")
+    else:
+        raise ValueError(f"order must be 'attention' or 'match', got {order!r}.")
+    rows = rows.head(top)
     return rows.assign(number=np.arange(1, len(rows) + 1))
 
 
@@ -138,13 +155,13 @@ def _draw_channel(ax: Axes, series: np.ndarray, found: pd.DataFrame, colour: dic
     plain(ax)
 
 
-def _draw_bars(ax: Axes, rows: pd.DataFrame, colour: dict[Any, str]) -> None:
+def _draw_bars(ax: Axes, rows: pd.DataFrame, colour: dict[Any, str], order: str) -> None:
     positions = np.arange(len(rows))
     colours = [
         _VALUE_COLOUR if kind == "value" else colour[label]
         for kind, label in zip(rows["kind"], rows["class"], strict=True)
     ]
-    ax.barh(positions, rows["attention"], color=colours, height=0.7)
+    ax.barh(positions, rows["bar"], color=colours, height=0.7)
     names = [
         f"{number}" + ("" if start >= 0 else " (does not fit)")
         for number, start in zip(rows["number"], rows["start"], strict=True)
@@ -153,8 +170,13 @@ def _draw_bars(ax: Axes, rows: pd.DataFrame, colour: dict[Any, str]) -> None:
     ax.invert_yaxis()
     ax.set_xlim(0, None)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.set_xlabel("attention")
+    if order == "attention":
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.set_xlabel("attention")
+    else:
+        ax.axvline(1, color="0.3", linestyle="--", linewidth=1)
+        ax.set_xlim(0, 1.05 * max(1.0, rows["bar"].max()))
+        ax.set_xlabel("distance / threshold")
     plain(ax, grid="x")
 
 

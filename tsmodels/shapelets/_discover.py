@@ -16,7 +16,7 @@ from tsmodels.shapelets._cases import Series, read_cases, read_labels
 from tsmodels.shapelets._progress import progress_bar
 from tsmodels.shapelets._search import Clock, Problem, Workers, choose, draw_permutations, find, null_gains, read, score
 from tsmodels.shapelets._set import ShapeletSet
-from tsmodels_kernels._shapelets import Candidates, Scores
+from tsmodels_kernels import Candidates, Scores
 
 __all__ = ["ShapeletWarning", "discover_shapelets", "select_window"]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tsmodels.shapelets._caps import in_turn_by_channel
 from tsmodels.shapelets._cases import Cases, Fingerprint, Labels, channel_moments, fingerprint_of
 from tsmodels.shapelets._select import best_first, without_overlap
-from tsmodels_kernels._shapelets import Candidates, Channels, Scores, find_candidates, score_candidates
+from tsmodels_kernels import Candidates, Channels, Scores, find_candidates, score_candidates
 
 if TYPE_CHECKING:
     from rich.progress import Progress

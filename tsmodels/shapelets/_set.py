@@ -247,7 +247,7 @@ class ShapeletSet:
         return self._match(X, n_jobs)[1]
 
     def _match(self, X: Series, n_jobs: int | None) -> tuple[Floats, Integers]:
-        from tsmodels_kernels._shapelets import Channels, match_shapelets
+        from tsmodels_kernels import Channels, match_shapelets
 
         n_threads = n_threads_of(n_jobs)
         distance = np.empty((len(X), len(self)))
