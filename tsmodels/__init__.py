@@ -2,8 +2,8 @@
 
 ``tsmodels.estimators`` holds the sktime estimators, ``tsmodels.tasks`` the LightningModules, ``tsmodels.models`` the
 networks, ``tsmodels.layers`` what they are built from, ``tsmodels.shapelets`` the discovery of shapelets,
-``tsmodels.plots`` the pictures, ``tsmodels.benchmark`` the benchmark runs. The operators are in ``tsmodels_kernels``, the
-datamodules in ``tsmodels_datamodules``.
+``tsmodels.plots`` the pictures, ``tsmodels.benchmark`` the benchmark runs. The operators are in ``tsmodels_kernels``,
+the datamodules in ``tsmodels_datamodules``.
 """
 
 from typing import TYPE_CHECKING
