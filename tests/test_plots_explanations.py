@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sktime.datatypes import convert_to
 
 from tsmodels.plots import plot_explanation
 
@@ -63,6 +64,12 @@ def test_a_panel_for_each_channel_with_a_match_and_the_bars(cases, explanation):
     assert figure.get_suptitle() == "case 0: predicted walk"
 
 
+@pytest.mark.parametrize("mtype", ["df-list", "nested_univ", "pd-multiindex"])
+def test_pandas_containers_are_drawn_as_arrays(cases, explanation, mtype):
+    figure = plot_explanation(convert_to(cases, mtype, as_scitype="Panel"), explanation)
+    assert np.array_equal(figure.axes[0].lines[0].get_ydata(), cases[0, 0])
+
+
 def test_classes_differ_in_colour_and_are_named(cases, explanation):
     first, second, bars = plot_explanation(cases, explanation).axes
     assert bars.patches[0].get_facecolor() != bars.patches[2].get_facecolor() == bars.patches[2].get_facecolor()
@@ -88,6 +95,9 @@ def test_best_matches_first(cases, explanation):
     *_, bars = plot_explanation(cases, explanation, order="match", top=2).axes
     assert [bar.get_width() for bar in bars.patches] == [0.5, 1.5]
     assert bars.get_xlabel() == "distance / threshold"
+    far = explanation.assign(threshold=[np.inf, 1.0, np.nan, 1.0, 1.0])
+    *_, bars = plot_explanation(cases, far[far["start"] >= 0], order="match").axes
+    assert [bar.get_width() for bar in bars.patches] == [1.5]
     with pytest.raises(ValueError, match="no shapelet of case 0 has a threshold and a place"):
         plot_explanation(cases, explanation.assign(threshold=np.nan), order="match")
     with pytest.raises(ValueError, match="order must be 'attention' or 'match', got 'gain'"):
@@ -105,6 +115,7 @@ def test_a_case_in_which_nothing_fits(cases, explanation):
     [
         ({"case": 3}, "explanation has no rows of case 3"),
         ({"top": 0}, "top must be at least 1, got 0"),
+        ({"classes": ["run"]}, r"classes lacks the label 'walk' of explanation, got \['run'\]"),
         ({"channels": ["x"]}, "channels has 1 names, the case has 3 channels"),
         ({"X": np.zeros((2, 40))}, r"X\[0\] must be \(channel, time\), got shape \(40,\)"),
         ({"explanation": pd.DataFrame({"case": [0]})}, "explanation lacks the column 'prediction'"),

@@ -100,6 +100,17 @@ def test_the_planted_pattern_is_found_where_it_is(planted):
     assert hits >= 22
 
 
+def test_a_match_far_from_its_place_is_not_present(planted):
+    X, y, _ = planted
+    classifier = made(ShapeFormerClassifier, window=3, max_epochs=1).fit(X, y)
+    whole, start = classifier.explain(X), classifier.network_.token_table()["start"]
+    assert whole["present"].any()
+    cut = classifier.explain(X[:, :, :20])
+    far = np.abs(cut["start"] - start[cut["token"]]) > 3
+    assert (far & (cut["start"] >= 0) & (cut["distance"] < cut["threshold"])).any()
+    assert not cut.loc[far, "present"].any()
+
+
 @EVERY
 def test_unequal_lengths_and_missing_values(estimator, planted):
     X, y, _ = planted
@@ -137,6 +148,23 @@ def test_fit_looks_at_training_cases_only(estimator, planted):
 def test_the_time_of_the_look_is_told(estimator, planted):
     X, y, _ = planted
     assert made(estimator, max_epochs=1).fit(X, y).history_["preparation_seconds"] > 0
+
+
+@EVERY
+def test_two_dimensions_are_cases_of_one_channel_as_for_predict(estimator, planted):
+    X, y, _ = planted
+    classifier = made(estimator, max_epochs=1).fit(X[:, :1], y)
+    flat, full = classifier.explain(X[:3, 0]), classifier.explain(X[:3, :1])
+    assert flat.drop(columns="shapelet").equals(full.drop(columns="shapelet"))
+
+
+@EVERY
+@pytest.mark.filterwarnings("ignore:only single label seen")
+def test_one_class_explains_nothing(estimator, planted):
+    X, _, _ = planted
+    classifier = made(estimator).fit(X[:4], np.repeat("a", 4))
+    with pytest.raises(ValueError, match="y had one class, a, no network was made"):
+        classifier.explain(X)
 
 
 @EVERY

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.classification.compose import SklearnClassifierPipeline
@@ -45,6 +46,13 @@ def test_distances_tell_motions_apart(motions, compose):
     linear = make_pipeline(StandardScaler(), LogisticRegression())
     classifier = transform * linear if compose == "product" else SklearnClassifierPipeline(linear, [transform])
     assert (classifier.fit(X, y).predict(X_test) == y_test).mean() >= 0.9  # a guess: 0.25
+
+
+def test_it_is_a_step_of_scikit_learns_pipeline_and_search(motions):
+    X, y, _, _ = motions
+    pipeline = make_pipeline(ShapeletTransform(), StandardScaler(), LogisticRegression())
+    search = GridSearchCV(pipeline, {"shapelettransform__n_per_class": [1, 2]}, cv=2).fit(X, y)
+    assert search.best_score_ > 0.5  # a guess: 0.25
 
 
 def test_series_of_unequal_length():

@@ -40,6 +40,8 @@ def test_attention_is_scaled_by_the_whole_width(n_heads):
     expected, weights = attended(layer, x)
     torch.testing.assert_close(layer(x), expected)
     torch.testing.assert_close(layer.weights(x), weights)
+    share = torch.rand(3, 7).double()
+    torch.testing.assert_close(layer.seen(x, share), torch.einsum("bq,bhqk->bk", share, weights) / n_heads)
     rows = torch.tensor([4, 0])
     read, looks = layer.read(x, rows)
     torch.testing.assert_close(read, expected[:, rows])

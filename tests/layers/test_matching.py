@@ -85,6 +85,23 @@ def test_what_is_outside_the_valid_range_changes_nothing():
     torch.testing.assert_close(got.distance, expected.distance, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_of_windows_equally_near_the_first_is_taken(normalize):
+    generator = torch.Generator().manual_seed(0)
+    levels = 0.1 + 0.3 * torch.randint(0, 3, (40, 12, 1), generator=generator).double()
+    x = levels.repeat_interleave(10, 1)  # many windows lie on one step, or across a pair of steps that recurs
+    windows = x[:, :, 0].unfold(1, 8, 1)
+    varied = windows[windows.std(2) > 0.1]
+    prototypes = varied[torch.randperm(len(varied), generator=generator)[:20]]
+    whole = torch.zeros(40, 1).long(), torch.full((40, 1), 120)
+    found = NearestWindows([8] * 20, [0] * 20, normalize=normalize)(x, *whole, prototypes)
+    if normalize:
+        windows, prototypes = (_matching.z_normalised(each, 1e-3) for each in (windows, prototypes))
+    squared = (windows[:, None] - prototypes[:, None]).square().sum(-1)  # equal for equal windows, bit by bit
+    first = (squared <= squared.amin(2, keepdim=True) + 1e-9).to(torch.uint8).argmax(2)
+    assert torch.equal(found.start, first)
+
+
 def test_nothing_fits():
     x, lo, hi, prototypes = problem(n_timepoints=20)
     hi[1] = lo[1] + 4

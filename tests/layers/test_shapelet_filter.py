@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -236,8 +237,9 @@ def test_frozen_shapelets_are_looked_for_once(monkeypatch):
     for layer in (frozen, fresh):
         layer.load_state_dict(state)
     assert same() == [4]
-    twin = copy.deepcopy(frozen)
-    assert torch.equal(twin(x, lo, hi), frozen(x, lo, hi))
+    for twin in (copy.deepcopy(frozen), pickle.loads(pickle.dumps(frozen))):
+        assert torch.equal(twin(x, lo, hi), frozen(x, lo, hi))
+    assert len(pickle.dumps(frozen)) == len(pickle.dumps(made(freeze=True)))  # what it was shown is not written
 
 
 def test_values_are_those_of_now():

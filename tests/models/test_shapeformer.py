@@ -295,6 +295,12 @@ def test_a_class_without_training_cases():
     assert net(x).shape == (12, 4)
 
 
+def test_a_class_with_fewer_candidates_gives_all_of_them():
+    net = network(*cases(n_cases=6), n_shapelets=500)  # and no warning: the default is no demand
+    assert (net.found_class.bincount() < 500).all()
+    assert len(net.found_class.unique()) == 3
+
+
 def test_a_class_of_one_case_comes_last():
     x, y = cases(n_classes=2)
     y[0] = 2
@@ -322,6 +328,16 @@ def test_what_cannot_be_done_is_said():
         net.prepare(x, y)
 
 
+def test_a_set_without_the_complexity_factor_is_matched_without():
+    x, y = cases()
+    panel = x.transpose(1, 2).double().numpy()
+    shapelet_set = discover_shapelets(panel, y.numpy(), n_per_class=2, complexity=False, progress=False)
+    net = ShapeFormerForClassification.from_shapelets(shapelet_set, 2, 30, 3, **SMALL).eval()
+    np.testing.assert_allclose(net.explain(x).distance.detach(), shapelet_set.distances(panel), atol=1e-4)
+    with pytest.raises(ValueError, match=r"complexity=False: .* pass max_factor=1 or nothing; got 3"):
+        ShapeFormerForClassification.from_shapelets(shapelet_set, 2, 30, 3, max_factor=3.0, **SMALL)
+
+
 def test_sets_for_other_data_are_refused():
     x, y = cases()
     shapelet_set = discover_shapelets(x.transpose(1, 2).double().numpy(), y.numpy(), n_per_class=2, progress=False)
@@ -338,9 +354,11 @@ def test_sets_for_other_data_are_refused():
         ({"class_token": "first"}, "class_token must be one of"),
         ({"n_heads": 3}, "d_model must be a multiple of n_heads=3, got 8"),
         ({"d_generic": 5}, "d_generic must be a multiple of n_heads=2, got 5"),
-        ({"n_shapelets": 0}, "n_shapelets must be at least 1"),
-        ({"n_heads": 0}, "n_heads must be at least 1"),
-        ({"kernel_size": 0}, "kernel_size must be at least 1"),
+        ({"n_shapelets": 0}, "n_shapelets must be an integer of at least 1"),
+        ({"n_shapelets": 2.5}, "n_shapelets must be an integer of at least 1, got 2.5"),
+        ({"n_heads": 0}, "n_heads must be an integer of at least 1"),
+        ({"kernel_size": 0}, "kernel_size must be an integer of at least 1"),
+        ({"d_ff": 0}, "d_ff must be at least 1"),
         ({"max_factor": 0.5}, "max_factor must be at least 1"),
     ],
 )

@@ -61,6 +61,16 @@ def test_it_is_called_a_reconstruction():
     assert "results must not be quoted as theirs" in doc
 
 
+def test_rounding_of_statistics_that_are_equal_in_all_series_does_not_show():
+    x = noise(16, 40).cumsum(1)
+    x = (x - x.mean(1, keepdim=True)) / x.std(1, correction=0, keepdim=True)  # as in most of the UCR archive
+    net = network(x)
+    assert net.value_scale.min() > 1e-5
+    torch.testing.assert_close(net(x * (1 + 1e-6)), net(x), rtol=0, atol=1e-4)
+    shifted = net.explain(x + 0.1)
+    assert shifted.logits.isfinite().all()
+
+
 @pytest.mark.parametrize("kind", ODD_SERIES)
 def test_odd_series(kind):
     x = ODD_SERIES[kind]
@@ -263,6 +273,9 @@ def test_unprepared_networks_say_what_to_do():
         ({"streams": "both"}, "streams must be one of 'joint', 'separate'"),
         ({"n_heads": 5}, "n_heads must divide d_model"),
         ({"n_layers": 0}, "n_layers must be at least 1"),
+        ({"d_model": 0}, "d_model must be at least 1"),
+        ({"d_ff": 0}, "d_ff must be at least 1"),
+        ({"dropout": 1.5}, "dropout must be from 0 to 1, got 1.5"),
         ({"n_prototypes": 0}, "n_prototypes must be at least 1"),
         ({"n_intervals": 0}, "n_intervals must be at least 1"),
         ({"n_levels": -1}, "n_levels must be at least 0"),

@@ -107,6 +107,40 @@ def test_unequal_lengths_come_along():
     assert network.n_valid.tolist() == list(range(5, 13))
 
 
+class PaddedByBatch(L.LightningDataModule):
+    """Batches as long as their longest series."""
+
+    n_channels, n_timepoints, n_classes = 2, 12, 2
+
+    def __init__(self, *, with_lengths):
+        super().__init__()
+        self.with_lengths = with_lengths
+        self.series = [torch.full((5 + i, 2), float(i + 1)) for i in range(8)]
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(list(enumerate(self.series)), batch_size=3, collate_fn=self.collate)
+
+    def val_dataloader(self):
+        return []
+
+    def collate(self, cases):
+        x = nn.utils.rnn.pad_sequence([series for _, series in cases], batch_first=True)
+        batch = {"x": x, "y": torch.tensor([i % 2 for i, _ in cases])}
+        return batch | ({"lengths": torch.tensor([len(series) for _, series in cases])} if self.with_lengths else {})
+
+
+def test_batches_of_different_lengths_are_put_together():
+    data = PaddedByBatch(with_lengths=True)
+    task = ClassificationTask(Remembering(2, 12, 2), n_classes=2)
+    run = fitting(max_steps=0)
+    run.fit(task, datamodule=data)
+    assert torch.equal(task.network.x, nn.utils.rnn.pad_sequence(data.series, batch_first=True))
+    assert task.network.n_valid.tolist() == list(range(5, 13))
+    without = ClassificationTask(Remembering(2, 12, 2), n_classes=2)
+    with pytest.raises(ValueError, match="have 7 to 12 time points: give them lengths too"):
+        fitting().fit(without, datamodule=PaddedByBatch(with_lengths=False))
+
+
 def test_a_checkpoint_needs_no_data(exported, tmp_path):
     data = PanelDataModule(*cases(), val_fraction=None)
     network = Remembering(2, 10, 2)

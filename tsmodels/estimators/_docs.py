@@ -167,6 +167,7 @@ _EXPLAINED_ATTRIBUTES = _CLASSIFIER_ATTRIBUTES.replace(
 )
 _EXPLAINED_NOTES = """\
 `fit` first looks at the training cases, those held out by `val_fraction` excluded: `history_` tells the time this took.
+Where sets are so large that it looks at a draw of them, the draw is the same for every `random_state`.
 `explain` says, case by case, which shapelets were found where and how much attention they got;
 :func:`tsmodels.plots.plot_explanation` draws it."""
 

@@ -51,7 +51,8 @@ class ExplainedClassifier(NetClassifier):
                 From the shapelet, in standardised units; NaN for value tokens, inf where it does not fit.
             ``present``
                 Whether the distance is below the threshold by which the shapelet told its class from the others in the
-                training cases. It is that of the discovery: training moves the shapelets a little.
+                training cases, at most the window away from its place. The threshold is that of the discovery: training
+                moves the shapelets a little, and a `max_factor` makes distances smaller.
             ``threshold``
                 That distance; NaN for networks that have none.
             ``score``
@@ -63,7 +64,8 @@ class ExplainedClassifier(NetClassifier):
         Raises
         ------
         ValueError
-            If `X` does not fit what the classifier was fitted on, or `top` is below 1.
+            If `X` does not fit what the classifier was fitted on, `top` is below 1, or `fit` saw one class only, for
+            which there is no network.
 
         Notes
         -----
@@ -72,6 +74,9 @@ class ExplainedClassifier(NetClassifier):
         self.check_is_fitted()
         if top is not None:
             require_count("top", top)
+        if self.n_classes_ == 1:
+            raise ValueError(f"there is nothing to explain: y had one class, {self.classes_[0]}, no network was made")
+        X = self._check_convert_X_for_predict(X)
         device = resolve_device(self.accelerator, self.devices)
         found = Explanation(*outputs_of(self.network_, self._batches(X), device, method="explain"))
         return _frame(found, self._tokens(), np.asarray(self.classes_), top)
@@ -97,6 +102,8 @@ def _frame(found: Explanation, tokens: dict[str, np.ndarray], classes: np.ndarra
     token = np.argsort(-attention, axis=1, kind="stable")[:, :kept].ravel()
     case = np.repeat(np.arange(n_cases), kept)
     distance = found.distance.double().numpy()[case, token]
+    start = found.start.numpy()[case, token]
+    shift = np.abs(start - tokens["start"][token])
     predicted = classes[found.logits.argmax(1).numpy()]
     codes = tokens["class_code"][token]
     columns = {
@@ -108,10 +115,11 @@ def _frame(found: Explanation, tokens: dict[str, np.ndarray], classes: np.ndarra
         "class": pd.Series([classes[code] if code >= 0 else None for code in codes], dtype=object),
         "channel": tokens["channel"][token],
         "attention": attention[case, token],
-        "start": found.start.numpy()[case, token],
+        "start": start,
         "end": found.end.numpy()[case, token],
         "distance": distance,
-        "present": distance < tokens["threshold"][token],
+        # where no window near its place fits, the network takes one from anywhere, which the discovery does not
+        "present": (distance < tokens["threshold"][token]) & (shift <= tokens["reach"][token]),
         "threshold": tokens["threshold"][token],
         "score": tokens["score"][token],
         "shapelet": tokens["shapelet"][token],

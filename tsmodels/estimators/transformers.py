@@ -118,6 +118,17 @@ class ShapeletTransform(BaseTransformer):
         self.random_state = random_state
         super().__init__()
 
+    def reset(self) -> ShapeletTransform:
+        """Return to the state after the constructor, as sktime does.
+
+        scikit-learn's meta-estimators set ``_parent_callback_ctx`` before `fit` and delete it after; it is kept.
+        """
+        context = self.__dict__.get("_parent_callback_ctx")
+        super().reset()
+        if context is not None:
+            self._parent_callback_ctx = context
+        return self
+
     def _fit(self, X: Any, y: Any = None) -> ShapeletTransform:
         series = _as_arrays(X)
         shapelets = discover_shapelets(

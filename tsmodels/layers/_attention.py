@@ -41,6 +41,17 @@ class JoinedAttention(nn.Module):
         queries, keys, _ = self._heads(x)
         return (queries @ keys.mT * self.scale).softmax(3)
 
+    def seen(self, x: Tensor, share: Tensor) -> Tensor:
+        """How much each token is looked at, (batch, token): mean over heads, tokens that look counting by ``share``.
+
+        As ``share`` (batch, token) times the mean of `weights`, which holds all heads at once: here it is one.
+        """
+        queries, keys, _ = self._heads(x)
+        total = torch.zeros_like(share)
+        for query, key in zip(queries.unbind(1), keys.unbind(1), strict=True):
+            total = total + (share[:, None] @ (query @ key.mT * self.scale).softmax(2))[:, 0]
+        return total / self.n_heads
+
     def read(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Output (batch, row, d_model) and weights (batch, head, row, token) of some tokens as queries.
 

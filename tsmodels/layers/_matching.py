@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 _ROOM = 1 << 23  # numbers of one block of windows and scores: 64 MB
+_TIE = 1e-9  # relative; rounding differs with the padding of a batch
 
 
 class Matches(NamedTuple):
@@ -36,8 +37,9 @@ class NearestWindows(nn.Module):
     With ``normalize`` windows and prototypes of l steps are z-normalised, and the distance is sqrt(2 l (1 - r)) with r
     their correlation; a window that deviates less than ``min_std`` from its mean is said to have r = 0. Else it is the
     plain Euclidean distance. The place is searched in float64 whatever the dtype of the series, from products of all
-    windows with the prototypes and prefix sums: 2 l operations for each pair of them. It has no gradient, the windows
-    that are returned have.
+    windows with the prototypes and prefix sums: 2 l operations for each pair of them. Places that agree to 1e-9 count
+    as ties, of which the first is taken, so that rounding does not decide. It has no gradient, the windows that are
+    returned have.
 
     Parameters
     ----------
@@ -151,7 +153,10 @@ class NearestWindows(nn.Module):
             scores = products - squares[:, None] / 2
         steps = torch.arange(scores.shape[2], device=rows.device)
         fits = (steps >= first[:, None]) & (steps <= last[:, None])
-        place = scores.masked_fill(~fits[:, None], -torch.inf).argmax(2)
+        scores = scores.masked_fill_(~fits[:, None], -torch.inf)
+        best, norm = scores.amax(2, keepdim=True), weights.square().sum(2, keepdim=True)
+        near = scores >= best - _TIE * (best.abs() + norm + 1)
+        place = near.to(torch.uint8).argmax(2)  # the first of them
         return torch.where((last >= first)[:, None], place, -1)
 
     def _cut_out(self, x: Tensor, channel: Tensor, place: Tensor, length: int) -> Tensor:

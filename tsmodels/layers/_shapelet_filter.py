@@ -284,6 +284,9 @@ class _Memory:
         self._known: dict[bytes, tuple[Tensor, Tensor]] = {}
         self._shapelets: tuple | None = None
 
+    def __reduce__(self) -> tuple:
+        return type(self), ()  # copies and files hold a model, not all series that it was ever shown
+
     def get(self, shapelets: Tensor, cases: tuple[Tensor, ...], search: Callable[..., ShapeletMatch]) -> ShapeletMatch:
         """Matches of cases, given as tensors over them; ``search`` makes those that are not known."""
         state = (shapelets._version, shapelets.data_ptr(), shapelets.dtype)

@@ -18,6 +18,7 @@ from ._vsformer_tokens import observed
 
 _MOST_CHANNELS = 64  # searched for motifs
 _BATCH = 64  # cases matched at a time
+_ROUNDING = 1e-5  # of the channel's deviation: statistics that vary less are equal in single precision
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class TrainingCases:
             values = statistics[:, level == each][known[:, level == each]]
             if len(values):
                 center[level == each], std = values.mean(0), values.std(0)
-                scale[level == each] = np.where(std > 0, std, 1)
+                scale[level == each] = np.where(std > _ROUNDING, std, 1)
         return prior, center, scale
 
     def _motifs(self, channel: int, lengths: list[int], n_each: int, generator: np.random.Generator) -> list[Motif]:

@@ -12,6 +12,7 @@ arXiv 2405.14608. This is our implementation following the paper, with corrected
 * series of more than 1024 steps are average-pooled before the generic attention.
 """
 
+import warnings
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -72,8 +73,8 @@ class ShapeFormerForClassification(PreparedNetwork):
     n_classes : int
         Number of classes.
     n_shapelets : int, default=30
-        Shapelets of each class. The paper takes 1 to 100, as each data set likes it; cross-validation within seven
-        training sets preferred 30 to 3, 10 and 100.
+        Shapelets of each class; all candidates of a class that has fewer. The paper takes 1 to 100, as each data set
+        likes it; cross-validation within seven training sets preferred 30 to 3, 10 and 100.
     window : int, float or None, default=0.2
         How far from its own place a shapelet is looked for, in the discovery and by the network: an int is a number of
         steps, a float a fraction of the longest series, None means everywhere.
@@ -169,7 +170,7 @@ class ShapeFormerForClassification(PreparedNetwork):
         max_reference: int | None = 400,
         max_candidates: int | None = 1_000_000,
     ):
-        check_facts(n_channels=n_channels, n_timepoints=n_timepoints, n_classes=n_classes)
+        check_facts(n_channels=n_channels, n_timepoints=n_timepoints, n_classes=n_classes, d_ff=d_ff)
         super().__init__(n_channels, n_classes)
         _check_choices(n_shapelets, d_model, d_generic, n_heads, kernel_size, class_token, max_factor)
         self.n_timepoints = n_timepoints
@@ -210,7 +211,8 @@ class ShapeFormerForClassification(PreparedNetwork):
             The series that the network will be validated or tested with, in the units of those that the shapelets were
             discovered on. The set must not know any of them.
         **choices
-            As for the class; those of the discovery have no effect, the window is that of the set.
+            As for the class; those of the discovery have no effect, the window is that of the set. If the set was
+            discovered with ``complexity=False``, `max_factor` must be 1 and is by default.
 
         Returns
         -------
@@ -220,7 +222,8 @@ class ShapeFormerForClassification(PreparedNetwork):
         Raises
         ------
         ValueError
-            If the set has no shapelets, other channels or classes, or was discovered on a series of `held_out`.
+            If the set has no shapelets, other channels or classes, other distances than the network, or was discovered
+            on a series of `held_out`.
         """
         n_found = (len(shapelet_set.mean), len(shapelet_set.classes))
         if n_found != (n_channels, n_classes):
@@ -235,6 +238,11 @@ class ShapeFormerForClassification(PreparedNetwork):
             raise ValueError(
                 f"shapelet_set was discovered on {len(shared)} of the series of held_out, the first at position "
                 f"{min(shared)}: discover shapelets in the training series alone"
+            )
+        if not shapelet_set.params["complexity"] and choices.setdefault("max_factor", 1.0) != 1:
+            raise ValueError(
+                "shapelet_set was discovered with complexity=False: its distances have no factor to bound, pass "
+                f"max_factor=1 or nothing; got {choices['max_factor']}"
             )
         network = cls(n_channels, n_timepoints, n_classes, **choices)
         network._take(_found(shapelet_set, shapelet_set.label_code))
@@ -266,9 +274,9 @@ class ShapeFormerForClassification(PreparedNetwork):
         -------
         dict of ndarray (token,)
             "kind" is "shapelet", "class_code" its class, "channel", "start" and "end" its place in the series that it
-            comes from, "length" its steps, "score" its information gain in bits, "threshold" the distance below
-            which the discovery took it for present (NaN if there is none), "values" the shapelet as it is now, trained,
-            in the units of ``x``.
+            comes from, "length" its steps, "score" its information gain in bits, "threshold" the distance below which
+            the discovery took it for present (NaN if there is none) at most "reach" steps from its place, "values" the
+            shapelet as it is now, trained, in the units of ``x``.
         """
         self._require_prepared()
         start, length = (t.cpu().numpy() for t in (self.found_start, self.found_length))
@@ -281,6 +289,7 @@ class ShapeFormerForClassification(PreparedNetwork):
             "length": length,
             "score": self.found_gain.cpu().numpy(),
             "threshold": self.found_threshold.double().cpu().numpy(),
+            "reach": np.full(len(start), int(self.found_window)),
             "values": ragged(self._values()),
         }
 
@@ -357,11 +366,11 @@ class ShapeFormerForClassification(PreparedNetwork):
     def _attention(self, tokens: Tensor) -> Tensor:
         if self.class_token in ("best", "per_class"):
             return self.encoder.read(tokens, self._rows, scale=self._scale(self._rows))[1].mean(1)
-        weights = self.encoder.attention.weights(tokens).mean(1)
         if self.pool is None:
-            return weights.mean(1)
-        share = self.pool.score(self.encoder(tokens, tokens, scale=self._scale())).softmax(1)
-        return (share * weights).sum(1)
+            share = torch.full_like(tokens[..., 0], 1 / tokens.shape[1])
+        else:
+            share = self.pool.score(self.encoder(tokens, tokens, scale=self._scale())).softmax(1)[..., 0]
+        return self.encoder.attention.seen(tokens, share)
 
     def _scale(self, rows: Tensor | slice = slice(None)) -> Tensor | float:
         return 1.0 if self.token_weights is None else self.token_weights[rows, None]
@@ -372,16 +381,18 @@ class ShapeFormerForClassification(PreparedNetwork):
     def _find(
         self, x: Tensor, y: Tensor, lengths: Tensor | None, mask: Tensor | None, *, seed: int, progress: bool
     ) -> dict[str, Tensor]:
-        from tsmodels.shapelets import discover_shapelets
+        from tsmodels.shapelets import ShapeletWarning, discover_shapelets
 
         series = x.double()
         if lengths is not None:
             series = torch.where((torch.arange(x.shape[1]) < lengths[:, None])[..., None], series, torch.nan)
         if mask is not None:
             series = torch.where(mask, series, torch.nan)  # gaps are left to the discovery, which mistrusts wide ones
-        found = discover_shapelets(
-            series.transpose(1, 2).numpy(), y.numpy(), **self._discovery, seed=seed, progress=progress
-        )
+        with warnings.catch_warnings():  # the default number is no demand
+            warnings.filterwarnings("ignore", "fewer than", ShapeletWarning)
+            found = discover_shapelets(
+                series.transpose(1, 2).numpy(), y.numpy(), **self._discovery, seed=seed, progress=progress
+            )
         return _found(found, found.label)  # and not label_code: a class may have no training cases
 
     def _build(self) -> None:
@@ -437,8 +448,8 @@ def _check_choices(
     if class_token not in CLASS_TOKENS:
         raise ValueError(f"class_token must be one of {', '.join(map(repr, CLASS_TOKENS))}; got {class_token!r}")
     for name, value in (("n_shapelets", n_shapelets), ("n_heads", n_heads), ("kernel_size", kernel_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        if value < 1 or value != int(value):
+            raise ValueError(f"{name} must be an integer of at least 1, got {value}")
     for name, width in (("d_model", d_model), ("d_generic", d_generic)):
         if width < 1 or width % n_heads:
             raise ValueError(f"{name} must be a multiple of n_heads={n_heads}, got {width}")

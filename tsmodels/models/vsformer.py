@@ -112,7 +112,7 @@ class VSFormerForClassification(PreparedNetwork):
     Raises
     ------
     ValueError
-        If a fact is below 1, a choice does not exist, or there would be no token.
+        If a fact or a width is below 1, a choice does not exist, or there would be no token.
 
     References
     ----------
@@ -178,12 +178,14 @@ class VSFormerForClassification(PreparedNetwork):
         use_value: bool = True,
     ):
         check_facts(n_channels=n_channels, n_timepoints=n_timepoints, n_classes=n_classes)
-        check_facts(n_layers=n_layers, n_prototypes=n_prototypes, n_intervals=n_intervals)
+        check_facts(d_model=d_model, n_layers=n_layers, d_ff=d_ff, n_prototypes=n_prototypes, n_intervals=n_intervals)
         for name, value in (("match", match), ("streams", streams), ("readout", readout)):
             if value not in _CHOICES[name]:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, _CHOICES[name]))}; got {value!r}")
         if n_heads < 1 or d_model % n_heads:
             raise ValueError(f"n_heads must divide d_model, got {n_heads} heads for a width of {d_model}")
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout must be from 0 to 1, got {dropout}")
         if n_levels < 0:
             raise ValueError(f"n_levels must be at least 0, got {n_levels}")
         if not (use_shape or use_value):
@@ -325,8 +327,8 @@ class VSFormerForClassification(PreparedNetwork):
         dict of array (token,)
             ``kind`` ("shapelet" or "value"), ``class_code`` (-1 for value tokens), ``channel``, ``start``, ``end``,
             ``length`` (of the motif in its series; -1 for value tokens), ``level`` and ``part`` (the interval is part
-            ``part`` of ``2 ** level``; -1 for shape tokens), ``score`` (the prior), ``threshold`` (NaN: there is none),
-            ``values`` (the motif in the units of ``x``; None for value tokens).
+            ``part`` of ``2 ** level``; -1 for shape tokens), ``score`` (the prior), ``threshold`` (NaN) and ``reach``
+            (-1), which these tokens do not have, ``values`` (the motif in the units of ``x``; None for value tokens).
         """
         self._require_prepared()
         n_shape, n_value = len(self.prototypes), len(self.value_interval)
@@ -347,6 +349,7 @@ class VSFormerForClassification(PreparedNetwork):
             "part": joined(None, self.value_interval + 1 - 2**level),
             "score": joined(self.prototype_prior, self.value_prior),
             "threshold": np.full(n_shape + n_value, np.nan),
+            "reach": np.full(n_shape + n_value, -1),
             "values": ragged(self._motifs() + [None] * n_value),
         }
 

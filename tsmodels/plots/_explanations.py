@@ -41,8 +41,9 @@ def plot_explanation(
 
     Parameters
     ----------
-    X : array-like (case, channel, time), or sequence of arrays (channel, time)
-        The cases that were explained.
+    X : panel
+        The cases that were explained: an array (case, channel, time), a sequence of arrays (channel, time), or a pandas
+        container of sktime.
     explanation : pandas.DataFrame
         From ``classifier.explain(X)``.
     case : int, default=0
@@ -51,7 +52,8 @@ def plot_explanation(
         How many tokens are drawn.
     order : {"attention", "match"}, default="attention"
         Which come first: those with the most attention, or the shapelets that match best, by distance over threshold;
-        the latter for networks whose shapelets have thresholds.
+        the latter for networks whose shapelets have thresholds. Shapelets with an infinite one, which are present
+        wherever they fit, are left out then.
     channels : list of str, optional
         Names of the channels. Default "channel 0", ...
     classes : list, optional
@@ -65,8 +67,8 @@ def plot_explanation(
     Raises
     ------
     ValueError
-        If `explanation` lacks columns or rows of the case, `top` is below 1, `channels` has another number of names, or
-        matches are asked for and no shapelet has a threshold.
+        If `explanation` lacks columns or rows of the case, `top` is below 1, `channels` has another number of names,
+        `classes` lacks a label of `explanation`, or matches are asked for and no shapelet has a threshold.
 
     Examples
     --------
@@ -79,13 +81,15 @@ def plot_explanation(
     >>> figure = plot_explanation(X, classifier.explain(X), case=1)
     """
     rows = _rows_of(explanation, case, top, order)
-    series = np.asarray(X[case], dtype=float)
+    series = _series_of(X, case)
     if series.ndim != 2:
         raise ValueError(f"X[{case}] must be (channel, time), got shape {series.shape}.")
     names = [f"channel {i}" for i in range(len(series))] if channels is None else [str(name) for name in channels]
     if len(names) != len(series):
         raise ValueError(f"channels has {len(names)} names, the case has {len(series)} channels.")
     labels = sorted(set(explanation["class"].dropna())) if classes is None else list(classes)
+    if unknown := set(rows["class"].dropna()) - set(labels):
+        raise ValueError(f"classes lacks the label {min(unknown)!r} of explanation, got {labels}.")
     colour = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
 
     found = rows.loc[rows["start"] >= 0, :]
@@ -106,6 +110,16 @@ def plot_explanation(
     return figure
 
 
+def _series_of(X: Any, case: int) -> np.ndarray:
+    """Return a case (channel, time)."""
+    if isinstance(X, pd.DataFrame):
+        from sktime.datatypes import convert_to
+
+        X = convert_to(X, "df-list", as_scitype="Panel")
+    series = X[case]
+    return np.asarray(series.T if isinstance(series, pd.DataFrame) else series, dtype=float)  # sktime: (time, channel)
+
+
 def _rows_of(explanation: pd.DataFrame, case: int, top: int, order: str) -> pd.DataFrame:
     missing = [name for name in _COLUMNS if name not in explanation]
     if missing:
@@ -118,7 +132,7 @@ def _rows_of(explanation: pd.DataFrame, case: int, top: int, order: str) -> pd.D
     if order == "attention":
         rows = rows.assign(bar=rows["attention"]).sort_values("bar", ascending=False, kind="stable")
     elif order == "match":
-        ratio = rows["distance"] / rows["threshold"]
+        ratio = (rows["distance"] / rows["threshold"]).where(np.isfinite(rows["threshold"]))
         rows = rows.assign(bar=ratio).loc[np.isfinite(ratio), :].sort_values("bar", kind="stable")
         if rows.empty:
             raise ValueError(f"no shapelet of case {case} has a threshold and a place: use order='attention'.")

@@ -15,7 +15,7 @@ GRAIN = 16  # matches worth a hand-over to another thread
 
 def important_points(series: np.ndarray, n_points: int) -> np.ndarray:
     order = np.empty(min(n_points, len(series)), np.int64)
-    _pool.run(cpu_points.important_points, 1, series, order)
+    _pool.run(cpu_points.important_points, 1, series, order, *_room_for_points(len(order)))
     return order
 
 
@@ -28,11 +28,16 @@ def find_candidates(
     lengths = channels.hi[i, v] - channels.lo[i, v]
     n_points = np.array([points_of(int(length), fraction, min_points) for length in lengths], np.int64)
     slots = np.concatenate([[0], np.cumsum(np.maximum(1, 3 * (n_points - 2)))])
-    keys, counts = np.empty(slots[-1], np.int64), np.empty(len(units), np.int64)
-    _pool.run(
-        cpu_points.find_candidates, len(units), channels.values, _valid(channels), units, n_points, slots,
-        (min_length, max_length), keys, counts, n_threads=n_threads,
-    )  # fmt: skip
+    keys, counts, valid = np.empty(slots[-1], np.int64), np.empty(len(units), np.int64), _valid(channels)
+    most = int(n_points.max(initial=0))
+
+    def find(lo: int, hi: int) -> None:
+        order, room = np.empty(most, np.int64), _room_for_points(most)
+        cpu_points.find_candidates(
+            channels.values, valid, units, n_points, slots, min_length, max_length, order, *room, keys, counts, lo, hi
+        )
+
+    _pool.run(find, len(units), n_threads=n_threads)
     taken = np.arange(slots[-1]) - np.repeat(slots[:-1], np.diff(slots)) < np.repeat(counts, np.diff(slots))
     start, end = np.divmod(keys[taken], T + 1)
     return Candidates(units, np.concatenate([[0], np.cumsum(counts)]), start, end)
@@ -79,6 +84,14 @@ def match_shapelets(
         place, grain=GRAIN, n_threads=n_threads,
     )  # fmt: skip
     return distance, place
+
+
+def _room_for_points(n: int) -> tuple[np.ndarray, ...]:
+    """Work space to insert n points: keys of their candidates, the points, their heights and places.
+
+    Made here, by thread: Numba compiles ``np.empty`` for every dtype.
+    """
+    return np.empty(3 * n + 1, np.int64), np.empty(n, np.int64), np.empty(n), np.empty(n, np.int64)
 
 
 def _series(channels: Channels) -> tuple[np.ndarray, ...]:
