@@ -67,6 +67,16 @@ def test_a_state_dict_prepares_a_fresh_network():
     assert not fresh.dropout.training
 
 
+def test_a_state_dict_of_a_network_prepared_with_other_cases():
+    network = Centroids().prepare(*cases())
+    other = Centroids().prepare(*cases(n_timepoints=7))
+    with pytest.raises(RuntimeError, match="this Centroids was prepared with other cases: load into a new one instead"):
+        other.load_state_dict(network.state_dict())
+    same = Centroids().prepare(*cases())
+    same.load_state_dict(network.state_dict())
+    assert torch.equal(same.scale.weight, network.scale.weight)
+
+
 def test_as_a_part_of_another_module_too():
     network, (x, y) = Centroids(), cases()
     network.prepare(x, y)

@@ -116,13 +116,14 @@ def test_filters(shapelets):
     assert shapelets.filter(top=2) == shapelets[[0, 1, 5, 6]]
     of_channel = shapelets.filter(channel=0)
     assert shapelets.filter(channel=0, top=1) == of_channel.best()
+    assert shapelets.filter(label=np.array(["b"])) == shapelets.filter(label="b")
     assert shapelets.best() == shapelets[[0, 5]]
     assert shapelets.filter() == shapelets
     with pytest.raises(ValueError, match=r"label must be one of \['a', 'b'\], got 'c'"):
         shapelets.filter(label="c")
     with pytest.raises(ValueError, match="channel must be from 0 to 1, got 2"):
         shapelets.filter(channel=2)
-    with pytest.raises(ValueError, match="top must be at least 1"):
+    with pytest.raises(ValueError, match="top must be an integer of at least 1"):
         shapelets.filter(top=0)
 
 

@@ -137,11 +137,15 @@ class PreparedNetwork(nn.Module):
         self._build()
         self.to(device=place.device, dtype=place.dtype).train(self.training)
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         # torch calls this before it loads the children, which _build has then made
-        if not self.is_prepared and all(prefix + name in state_dict for name in self.FOUND):
-            self._take({name: state_dict[prefix + name] for name in self.FOUND})
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        found = {name: state_dict[prefix + name] for name in self.FOUND if prefix + name in state_dict}
+        if not self.is_prepared and len(found) == len(self.FOUND):
+            self._take(found)
+        elif any(found[name].shape != getattr(self, name).shape for name in found if self.is_prepared):
+            *_, errors = args
+            errors.append(f"this {type(self).__name__} was prepared with other cases: load into a new one instead")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _require_prepared(self) -> None:
         if not self.is_prepared:

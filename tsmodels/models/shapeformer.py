@@ -383,6 +383,8 @@ class ShapeFormerForClassification(PreparedNetwork):
     ) -> dict[str, Tensor]:
         from tsmodels.shapelets import ShapeletWarning, discover_shapelets
 
+        if x.shape[1] < 2:
+            raise ValueError("x holds series of one step: a shapelet has two or more, use another network")
         series = x.double()
         if lengths is not None:
             series = torch.where((torch.arange(x.shape[1]) < lengths[:, None])[..., None], series, torch.nan)

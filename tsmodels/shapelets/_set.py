@@ -135,7 +135,7 @@ class ShapeletSet:
 
         Parameters
         ----------
-        label : label or list of labels, optional
+        label : label, or list or array of labels, optional
             Default: all classes.
         channel : int or list of int, optional
             Default: all channels.
@@ -149,11 +149,12 @@ class ShapeletSet:
         Raises
         ------
         ValueError
-            If there is no such class or channel, or `top` is below 1.
+            If there is no such class or channel, or `top` is no integer of at least 1.
         """
         keep = np.ones(len(self), dtype=bool)
         if label is not None:
-            keep &= np.isin(self.label_code, self._codes(label if isinstance(label, list) else [label]))
+            labels = label.tolist() if isinstance(label, np.ndarray) else label
+            keep &= np.isin(self.label_code, self._codes(labels if isinstance(labels, list) else [labels]))
         if channel is not None:
             channels = np.atleast_1d(channel)
             if ((channels < 0) | (channels >= len(self.mean))).any():
@@ -161,8 +162,8 @@ class ShapeletSet:
             keep &= np.isin(self.channel, channels)
         rows = np.flatnonzero(keep)
         if top is not None:
-            if top < 1:
-                raise ValueError(f"top must be at least 1, got {top}")
+            if top < 1 or top != int(top):
+                raise ValueError(f"top must be an integer of at least 1, got {top}")
             codes = self.label_code[rows]
             rows = rows[[np.count_nonzero(codes[:i] == code) < top for i, code in enumerate(codes)]]
         return self[rows]
