@@ -5,7 +5,7 @@ import torch
 from scan2d import NAMES, arguments, scan
 
 import tsmodels_kernels
-from tsmodels_kernels import linear_scan, selective_scan, selective_scan_2d
+from tsmodels_kernels import linear_scan, plrnn_rollout, selective_scan, selective_scan_2d
 
 
 def linear_arguments(**kwargs):
@@ -18,6 +18,17 @@ def selective_arguments(**kwargs):
     return tuple(torch.rand(shape).mul_(-1 if i == 2 else 1).requires_grad_(**kwargs) for i, shape in enumerate(shapes))
 
 
+def rollout_arguments(**kwargs):
+    """z0, s, A, W1, h1, W2, h2, C."""
+    shapes = (3, 4), (3, 7, 2), (4,), (4, 5), (4,), (5, 4), (5,), (4, 2)
+    return tuple(torch.rand(shape).sub_(0.3).requires_grad_(**kwargs) for shape in shapes)
+
+
+def rollout(z0, s, *parameters):
+    theta: dict[str, torch.Tensor] = dict(zip(("A", "W1", "h1", "W2", "h2", "C"), parameters, strict=True))
+    return (plrnn_rollout("cshplrnn", theta, z0, torch.ones(3, 7, 4), 0.3, s=s),)
+
+
 def raw_arguments():
     """For each raw operator: detached arguments in the order of its schema."""
     tensors = arguments(2, 4, 3, 18, 2, dtype=torch.float32)
@@ -26,9 +37,14 @@ def raw_arguments():
     a, b, state = linear_arguments()
     selective = selective_arguments(requires_grad=False)
     y, last, kept = torch.ops.tsmodels.selective_scan(*selective, True, False, True)
+    z0, s, *parameters = rollout_arguments(requires_grad=False)
+    forced = torch.rand(7), torch.ones(4), s, *parameters, 4
+    states, starts = torch.ops.tsmodels.plrnn_rollout("cshplrnn", z0, torch.ones(3, 7, 4), *forced, True)
     return {
         "linear_scan": (a, b, state, False),
         "linear_scan_backward": (a, b, state, b, state, True, True),
+        "plrnn_rollout": ("cshplrnn", z0, states, *forced, True),
+        "plrnn_rollout_backward": ("cshplrnn", states, *forced, starts),
         "selective_scan": (*selective, True, False, True),
         "selective_scan_backward": (y, last, *selective, kept, True, False),
         "selective_scan_2d": (*tensors, *settings, 3, True),
@@ -41,6 +57,7 @@ CALLS = {
         lambda a, b, s: linear_scan(a, b, state=s),
         linear_arguments(requires_grad=requires_grad),
     ),
+    "plrnn_rollout": lambda requires_grad=False: (rollout, rollout_arguments(requires_grad=requires_grad)),
     "selective_scan": lambda requires_grad=False: (
         lambda x, dt, A, B, C, D, z, bias, state: selective_scan(
             x, dt, A, B, C, D, z=z, dt_bias=bias, dt_softplus=True, state=state
@@ -72,6 +89,13 @@ def test_opcheck_of_the_selective_scan_without_what_is_optional():
     outcome = torch.library.opcheck(
         torch.ops.tsmodels.selective_scan.default, (x, dt, A, B, C, *absent, False, True, False)
     )
+    assert set(outcome.values()) == {"SUCCESS"}
+
+
+def test_opcheck_of_the_rollout_without_what_is_optional():
+    forced = torch.rand(7), torch.ones(4), None, torch.rand(4), torch.rand(4, 4), torch.rand(4), None, None, None, 2
+    arguments = ("alrnn", torch.rand(3, 4), torch.rand(3, 7, 4), *forced)
+    outcome = torch.library.opcheck(torch.ops.tsmodels.plrnn_rollout.default, (*arguments, False))
     assert set(outcome.values()) == {"SUCCESS"}
 
 
@@ -111,7 +135,8 @@ def test_checkpointing_gives_the_same_gradients(name):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_raw_operator_refuses_to_lose_a_gradient(name):
-    inputs = [a.requires_grad_() if i == 0 else a for i, a in enumerate(raw_arguments()[name])]
+    inputs = list(raw_arguments()[name])
+    next(a for a in inputs if isinstance(a, torch.Tensor)).requires_grad_()
     with pytest.raises(RuntimeError, match=rf"call tsmodels_kernels\.{name}"):
         getattr(torch.ops.tsmodels, name)(*inputs)
 

@@ -1,0 +1,3 @@
+from .op import plrnn_rollout
+
+__all__ = ["plrnn_rollout"]
