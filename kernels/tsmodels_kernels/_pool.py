@@ -31,7 +31,7 @@ class _Pool:
         Parameters
         ----------
         kernel : callable
-            Compiled function that releases the GIL.
+            Compiled function that releases the GIL, or one that makes its work space and calls such a function.
         n_jobs : int
             Number of jobs.
         *args

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.benchmarks.bench_shapelets             about two minutes
+    python -m tests.benchmarks.bench_shapelets             about a minute
     python -m tests.benchmarks.bench_shapelets --quick     tiny shapes, to see that it runs
 
 The first table is of discovery as a whole (important points, candidates, distances, gains) on BasicMotions and

@@ -8,7 +8,7 @@ import torch
 from scan2d import arguments, scan
 
 import tsmodels_kernels
-from tsmodels_kernels import _pool, linear_scan, selective_scan
+from tsmodels_kernels import _pool, linear_scan, plrnn_rollout, selective_scan
 from tsmodels_kernels._pool import _Pool
 
 
@@ -106,7 +106,14 @@ def _two_axes():
     return lambda: scan(leaves), leaves
 
 
+def _piecewise_linear():
+    theta = {"A": _random(5), "W1": _random(5, 20), "h1": _random(5), "W2": _random(20, 5), "h2": _random(20)}
+    z0, d = _random(70, 5), _random(70, 9, 5).detach()
+    return lambda: (plrnn_rollout("cshplrnn", theta, z0, d, 0.5),), [z0, *theta.values()]
+
+
 PROBLEMS = {
+    "plrnn_rollout": _piecewise_linear,
     "linear_scan": _linear,
     "linear_scan, time contiguous": _linear_with_contiguous_time,
     "selective_scan": _selective,

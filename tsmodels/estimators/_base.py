@@ -8,7 +8,7 @@ from sktime.classification.base import BaseClassifier
 from torch import nn
 
 from tsmodels.estimators._applying import applied
-from tsmodels.estimators._net import NetEstimator
+from tsmodels.estimators._net import KeepsContext, NetEstimator
 from tsmodels.estimators._training import (
     TRAINING,
     Argument,
@@ -46,7 +46,7 @@ CLASSIFICATION: dict[str, Argument] = {
 }
 
 
-class NetClassifier(NetEstimator, BaseClassifier):
+class NetClassifier(NetEstimator, KeepsContext, BaseClassifier):
     """A network as an sktime classifier; ``classifier(network_class)`` makes the concrete classes.
 
     Subclasses have an ``__init__`` whose arguments are the keyword-only arguments of the network, ``CLASSIFICATION``
@@ -105,17 +105,6 @@ class NetClassifier(NetEstimator, BaseClassifier):
             classifier_tags=ClassifierTags(),
             input_tags=InputTags(three_d_array=True, allow_nan=bool(self.get_tag("capability:missing_values"))),
         )
-
-    def reset(self) -> "NetClassifier":
-        """Return to the state after the constructor, as sktime does.
-
-        scikit-learn's meta-estimators set ``_parent_callback_ctx`` before `fit` and delete it after; it is kept.
-        """
-        context = self.__dict__.get("_parent_callback_ctx")
-        super().reset()
-        if context is not None:
-            self._parent_callback_ctx = context
-        return self
 
     def _fit(self, X: Any, y: np.ndarray) -> "NetClassifier":
         training = {name: getattr(self, name) for name in TRAINING}

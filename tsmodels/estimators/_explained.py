@@ -52,7 +52,7 @@ class ExplainedClassifier(NetClassifier):
             ``present``
                 Whether the distance is below the threshold by which the shapelet told its class from the others in the
                 training cases, at most the window away from its place. The threshold is that of the discovery: training
-                moves the shapelets a little, and a `max_factor` makes distances smaller.
+                moves the shapelets a little, and a `max_factor` makes distances smaller. False without a threshold.
             ``threshold``
                 That distance; NaN for networks that have none.
             ``score``

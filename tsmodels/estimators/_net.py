@@ -2,11 +2,11 @@
 
 import copy
 import inspect
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
-__all__ = ["NetEstimator"]
+__all__ = ["KeepsContext", "NetEstimator"]
 
 
 class NetEstimator:
@@ -35,3 +35,18 @@ class NetEstimator:
         """The arguments of this estimator that are keyword-only arguments of its network."""
         parameters = inspect.signature(self._network_class).parameters.values()
         return {each.name: getattr(self, each.name) for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
+class KeepsContext:
+    """Mixin, before the sktime base class, that lets scikit-learn's meta-estimators fit an sktime estimator."""
+
+    def reset(self) -> Self:
+        """Return to the state after the constructor, as sktime does.
+
+        scikit-learn's meta-estimators set ``_parent_callback_ctx`` before `fit` and delete it after; it is kept.
+        """
+        context = self.__dict__.get("_parent_callback_ctx")
+        super().reset()  # pyright: ignore[reportAttributeAccessIssue]
+        if context is not None:
+            self._parent_callback_ctx = context
+        return self

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from sktime.transformations.base import BaseTransformer
 
+from tsmodels.estimators._net import KeepsContext
 from tsmodels.estimators._training import draw_seed
 from tsmodels.shapelets import discover_shapelets
 
 __all__ = ["ShapeletTransform"]
 
 
-class ShapeletTransform(BaseTransformer):
+class ShapeletTransform(KeepsContext, BaseTransformer):
     """Distances of series to shapelets that are discovered in the training series.
 
     Shapelets are subsequences whose presence tells a class from the others; `fit` finds those of each class with
@@ -117,17 +118,6 @@ class ShapeletTransform(BaseTransformer):
         self.n_jobs = n_jobs
         self.random_state = random_state
         super().__init__()
-
-    def reset(self) -> ShapeletTransform:
-        """Return to the state after the constructor, as sktime does.
-
-        scikit-learn's meta-estimators set ``_parent_callback_ctx`` before `fit` and delete it after; it is kept.
-        """
-        context = self.__dict__.get("_parent_callback_ctx")
-        super().reset()
-        if context is not None:
-            self._parent_callback_ctx = context
-        return self
 
     def _fit(self, X: Any, y: Any = None) -> ShapeletTransform:
         series = _as_arrays(X)
