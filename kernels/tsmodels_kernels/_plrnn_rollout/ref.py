@@ -6,11 +6,11 @@ from torch.nn.functional import relu
 
 
 def features(cell: str, z: Tensor, inner: Tensor | None, offset: Tensor | None, n_relu: int) -> Tensor:
-    """g(z) for states (B, M)."""
+    """g(z) for states (..., M)."""
     if inner is None or offset is None:
         u = z - z.mean(-1, keepdim=True) if cell == "mcplrnn" else z
         n_linear = z.shape[-1] - n_relu
-        return torch.cat([u[:, :n_linear], relu(u[:, n_linear:])], -1)
+        return torch.cat([u[..., :n_linear], relu(u[..., n_linear:])], -1)
     if cell in ("shplrnn", "cshplrnn"):
         u = z @ inner.mT
         return relu(u + offset) - relu(u) if cell == "cshplrnn" else relu(u + offset)
