@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsmodels_datamodules._archive import ArchiveSet, DataNotFoundError, load_archive
     from tsmodels_datamodules._archive_module import ArchiveDataModule
+    from tsmodels_datamodules._deconvolution import hrf
+    from tsmodels_datamodules._dynamics import DynamicsDataModule
+    from tsmodels_datamodules._dynamics_sets import DynamicsSet, load_dynamics_set
     from tsmodels_datamodules._forecasting_module import ForecastingSetDataModule
     from tsmodels_datamodules._forecasting_sets import load_forecasting_set
     from tsmodels_datamodules._panel import Panel, PanelDataset, apply_missing, panel_loader, to_panel
@@ -18,13 +21,18 @@ if TYPE_CHECKING:
     from tsmodels_datamodules._scaling import PanelScaler
     from tsmodels_datamodules._series import SeriesPanel, to_series
     from tsmodels_datamodules._splits import stratified_split
+    from tsmodels_datamodules._systems import CHAOS_TABLE, SYSTEMS, System, lyapunov_spectrum, make_inputs, make_trajectory
     from tsmodels_datamodules._window_dataset import SeriesScaler, WindowDataset, window_loader
     from tsmodels_datamodules._windows import WindowDataModule
 
 __all__ = [
+    "CHAOS_TABLE",
+    "SYSTEMS",
     "ArchiveDataModule",
     "ArchiveSet",
     "DataNotFoundError",
+    "DynamicsDataModule",
+    "DynamicsSet",
     "ForecastingSetDataModule",
     "Panel",
     "PanelDataModule",
@@ -32,11 +40,17 @@ __all__ = [
     "PanelScaler",
     "SeriesPanel",
     "SeriesScaler",
+    "System",
     "WindowDataModule",
     "WindowDataset",
     "apply_missing",
+    "hrf",
     "load_archive",
+    "load_dynamics_set",
     "load_forecasting_set",
+    "lyapunov_spectrum",
+    "make_inputs",
+    "make_trajectory",
     "panel_loader",
     "stratified_split",
     "to_panel",
@@ -48,18 +62,28 @@ _MODULES = {
     "ArchiveDataModule": "_archive_module",
     "ArchiveSet": "_archive",
     "DataNotFoundError": "_archive",
+    "DynamicsDataModule": "_dynamics",
+    "DynamicsSet": "_dynamics_sets",
     "ForecastingSetDataModule": "_forecasting_module",
     "Panel": "_panel",
     "PanelDataModule": "_panel_module",
     "PanelDataset": "_panel",
     "PanelScaler": "_scaling",
     "SeriesPanel": "_series",
+    "CHAOS_TABLE": "_systems",
+    "SYSTEMS": "_systems",
     "SeriesScaler": "_window_dataset",
+    "System": "_systems",
     "WindowDataModule": "_windows",
     "WindowDataset": "_window_dataset",
     "apply_missing": "_panel",
+    "hrf": "_deconvolution",
     "load_archive": "_archive",
+    "load_dynamics_set": "_dynamics_sets",
     "load_forecasting_set": "_forecasting_sets",
+    "lyapunov_spectrum": "_systems",
+    "make_inputs": "_systems",
+    "make_trajectory": "_systems",
     "panel_loader": "_panel",
     "stratified_split": "_splits",
     "to_panel": "_panel",

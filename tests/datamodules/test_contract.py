@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 import tsmodels_datamodules
+from tsmodels_datamodules._dynamics import DynamicsDataModule
 from tsmodels_datamodules._panel_module import LabelledPanelModule
 from tsmodels_datamodules._windows import WindowModule
 
@@ -52,8 +53,9 @@ def test_every_exported_datamodule_has_a_row():
 
 
 def test_every_exported_datamodule_is_of_a_kind_with_a_contract():
-    """The other kind's is test_window_contract.py."""
-    assert exported(LightningDataModule) == exported(LabelledPanelModule) | exported(WindowModule)
+    """Those of the other kinds are test_window_contract.py and test_dynamics_module.py."""
+    kinds = (LabelledPanelModule, WindowModule, DynamicsDataModule)
+    assert exported(LightningDataModule) == set().union(*map(exported, kinds))
 
 
 @pytest.fixture
