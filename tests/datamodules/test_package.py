@@ -43,7 +43,7 @@ def test_every_exported_name_is_there():
     for name in tsmodels_datamodules.__all__:
         exported = getattr(tsmodels_datamodules, name)
         assert name.isupper() or (exported.__name__ == name and exported.__doc__)
-    assert dir(tsmodels_datamodules) == tsmodels_datamodules.__all__
+    assert dir(tsmodels_datamodules) == sorted(tsmodels_datamodules.__all__)
 
 
 def test_unknown_names_are_attribute_errors():

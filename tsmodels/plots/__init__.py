@@ -1,5 +1,7 @@
-"""Pictures of results, forecasts and shapelets, drawn with Matplotlib's objects: no window, no global state."""
+"""Pictures of results, forecasts, shapelets and dynamics, in Matplotlib's objects: no window, no global state."""
 
+from tsmodels.plots._dynamics import plot_attractor, plot_spectra, plot_traces, plot_training
+from tsmodels.plots._dynamics_maps import plot_bifurcation, plot_cycles, plot_symbol_graph
 from tsmodels.plots._explanations import plot_explanation
 from tsmodels.plots._forecasts import plot_forecast
 from tsmodels.plots._horizons import plot_horizon_errors
@@ -14,6 +16,9 @@ from tsmodels.plots._shapelets import (
 
 __all__ = [
     "plot_accuracy",
+    "plot_attractor",
+    "plot_bifurcation",
+    "plot_cycles",
     "plot_errors",
     "plot_explanation",
     "plot_forecast",
@@ -23,4 +28,8 @@ __all__ = [
     "plot_shapelet_matches",
     "plot_shapelet_positions",
     "plot_shapelets",
+    "plot_spectra",
+    "plot_symbol_graph",
+    "plot_traces",
+    "plot_training",
 ]

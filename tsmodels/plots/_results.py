@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tsmodels.benchmark._schemas import BACKTEST, CLASSIFICATION, LONG_HORIZON, Schema, schema_of
+from tsmodels.benchmark._schemas import BACKTEST, CHAOS, CLASSIFICATION, LONG_HORIZON, RECONSTRUCTION, Schema, schema_of
 from tsmodels.benchmark.results import summarise
 from tsmodels.plots._styles import legend_above, plain, styles_of
 
@@ -31,6 +31,11 @@ _MEANINGS = {
     "coverage_90": "share of values inside the 90 % intervals",
     "mse": "MSE of the standardised data over all test windows",
     "mae": "MAE of the standardised data over all test windows",
+    "d_stsp": "divergence of state-space occupation, D_stsp",
+    "d_h": "Hellinger distance of power spectra, D_H",
+    "pe_20": "mean squared error of 20 free steps, standardised data",
+    "lyapunov_max": "largest Lyapunov exponent per unit of time",
+    "valid_time": "valid prediction time in Lyapunov times",
 }
 
 
@@ -75,7 +80,8 @@ def plot_errors(results: pd.DataFrame, measure: str | None = None, ax: Axes | No
         A row per cell, as from :func:`tsmodels.benchmark.load_results`. Failed cells are left out.
     measure : str, optional
         "mase", "smape", "rmse" or "coverage_90" of a backtest (by default the first), "mse" or "mae" of long-horizon
-        forecasts (likewise).
+        forecasts, "d_stsp", "d_h", "pe_20" or "lyapunov_max" of reconstructed dynamics, "smape" or "valid_time" of
+        forecasts of chaotic systems (likewise).
     ax : Axes, optional
         Drawn into; by default those of a new figure of fitting size, which is ``ax.get_figure()``.
 
@@ -123,12 +129,13 @@ def _plot_measure(results: pd.DataFrame, measure: str, ax: Axes | None) -> Axes:
             ax.axhspan(top - 0.5 - _GAP_ROWS / 2, top + len(rows) - 0.5 + _GAP_ROWS / 2, color="0.96", zorder=0)
         for offset, row in enumerate(rows.to_dict("records")):
             values = np.asarray(cells.get_group(tuple(row[key] for key in schema.groups)))
-            _draw_row(ax, top + offset, values, row[f"{measure}_std"], styles[row["label"]])
+            written = _written(row[measure], row[f"{measure}{schema.spread}"], schema)
+            _draw_row(ax, top + offset, values, row[measure], written, styles[row["label"]])
         top += len(rows) + _GAP_ROWS
     ax.set_yticks(list(ticks), list(ticks.values()))
     ax.set_ylim(n_rows - 0.5 - _GAP_ROWS / 2, -0.5 - _GAP_ROWS / 2)  # the first data set on top
     _scale_values(ax, measure, np.asarray(finished[measure]))
-    _finish(ax, styles, measure)
+    _finish(ax, styles, measure, schema)
     return ax
 
 
@@ -137,16 +144,21 @@ def _band_label(row: Any, schema: Schema) -> str:
         return f"{row['dataset']}\n{row['n_cutoffs']} x {row['horizon']} steps"
     if schema is LONG_HORIZON:
         return f"{row['dataset']}\n{row['lookback']} to {row['horizon']}"
+    if schema in (RECONSTRUCTION, CHAOS):
+        return row["dataset"]
     return f"{row['dataset']}\n{row['n_test']} test cases"
 
 
-def _draw_row(ax: Axes, y: float, values: np.ndarray, spread: float, style: dict[str, str]) -> None:
-    mean = values.mean()
+def _written(centre: float, spread: float, schema: Schema) -> str:
+    form = ".3g" if schema is RECONSTRUCTION else ".3f"
+    return f"{centre:{form}}" if np.isnan(spread) else f"{centre:{form}} ± {spread:{form}}"
+
+
+def _draw_row(ax: Axes, y: float, values: np.ndarray, centre: float, written: str, style: dict[str, str]) -> None:
     if len(values) > 1:
         ax.plot([values.min(), values.max()], [y, y], color=style["color"], linewidth=1.5, zorder=2)
         ax.scatter(values, np.full(len(values), y), s=130, color=style["color"], marker="|", zorder=3)
-    ax.scatter([mean], [y], s=38, color=style["color"], marker=style["marker"], zorder=4)
-    written = f"{mean:.3f}" if np.isnan(spread) else f"{mean:.3f} ± {spread:.3f}"
+    ax.scatter([centre], [y], s=38, color=style["color"], marker=style["marker"], zorder=4)
     ax.text(1.015, y, written, transform=ax.get_yaxis_transform(), va="center", fontsize=8.5, color="0.25")
 
 
@@ -168,8 +180,9 @@ def _scale_values(ax: Axes, measure: str, values: np.ndarray) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
 
 
-def _finish(ax: Axes, styles: dict[str, dict[str, str]], measure: str) -> None:
-    ax.set_xlabel(f"{_MEANINGS[measure]}\nticks: single seeds, marker and number: their mean ± standard deviation")
+def _finish(ax: Axes, styles: dict[str, dict[str, str]], measure: str, schema: Schema) -> None:
+    centre = "median ± median absolute deviation" if schema.robust else "mean ± standard deviation"
+    ax.set_xlabel(f"{_MEANINGS[measure]}\nticks: single seeds, marker and number: their {centre}")
     plain(ax, grid="x")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
