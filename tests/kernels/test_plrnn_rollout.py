@@ -1,11 +1,13 @@
 """The forced rollout: every cell against its definition and a second one, forcing, layouts, NaN, threads, errors."""
 
+import contextlib
 import copy
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tsmodels_kernels import backend_for, plrnn_rollout
 from tsmodels_kernels._plrnn_rollout.cells import CELLS
@@ -218,6 +220,33 @@ def test_inputs_of_any_layout():
         close(leaf.grad, expected[name].grad, 1e-12, name)
 
 
+def test_a_view_that_only_says_it_is_negated():
+    arguments = problem("cshplrnn", 3, 6, 3, 4)
+    expected = plrnn_rollout(**arguments)
+    arguments["d"] = torch.complex(torch.zeros_like(arguments["d"]), -arguments["d"]).conj().imag
+    assert arguments["d"].is_neg()
+    assert torch.equal(plrnn_rollout(**arguments), expected)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_operator_and_the_short_way_past_the_dispatcher_are_one(cell):
+    arguments = problem(cell, 5, 9, 3, 4, n_inputs=2)
+    outcomes, called = [], []
+
+    class Listener(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            called.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    for context in (contextlib.nullcontext(), Listener()):
+        fresh, leaves = leaves_of(arguments)
+        with context:
+            Z = plrnn_rollout(**fresh)
+            outcomes.append([Z, *torch.autograd.grad(Z.square().sum(), list(leaves.values()))])
+    assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
+    assert {"tsmodels.plrnn_rollout.default", "tsmodels.plrnn_rollout_backward.default"} <= set(called)
+
+
 def test_inputs_are_not_written():
     arguments = problem("cdendplrnn", 3, 5, 4, 2, n_inputs=1, mask=torch.ones(4), alpha=torch.rand(5))
     before = copy.deepcopy(arguments)
@@ -315,14 +344,11 @@ def test_auto_is_the_compiled_backend_on_the_cpu():
 
 def test_other_devices_say_how_to_run_there():
     arguments = problem("shplrnn", 2, 4, 3, 5)
-    with torch._subclasses.FakeTensorMode():  # tensors that claim to be on a GPU
-
-        def there(shape):
-            return torch.empty(shape, device="cuda")
-
-        theta = {k: there(t.shape) for k, t in arguments["theta"].items()}
-        with pytest.raises(NotImplementedError, match=r"plrnn_rollout has no kernels.*cuda.*backend='reference'"):
-            plrnn_rollout("shplrnn", theta, there((2, 3)), there((2, 4, 3)), 0.1)
+    there: dict[str, Any] = {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in arguments.items()}
+    there["theta"] = {k: t.to("meta") for k, t in arguments["theta"].items()}
+    with pytest.raises(NotImplementedError, match=r"no kernels for tensors on meta.*backend='reference'"):
+        plrnn_rollout(**there)
+    assert plrnn_rollout(**there, backend="reference").shape == (2, 4, 3)
 
 
 def zeros(*shape):
@@ -351,6 +377,7 @@ def zeros(*shape):
         ({"mask": zeros(2)}, ValueError, r"mask must have shape \(M,\) = \(3,\)"),
         ({"mask": [1, 0, 1]}, TypeError, "mask must be a torch.Tensor, got list"),
         ({"n_relu": 2}, ValueError, "n_relu is for cell='alrnn'"),
+        ({"solver": "deer"}, ValueError, "solver must be one of 'auto', 'sequential', 'newton'; got 'deer'"),
         ({"backend": "numba"}, ValueError, "backend must be one of"),
         ({"backend": "cuda"}, ValueError, "cannot run on a tensor on cpu"),
     ],
@@ -365,6 +392,7 @@ def test_bad_arguments_are_named(change, error, message):
 
 @pytest.mark.parametrize("n_relu", [None, -1, 4, 1.0, True])
 def test_the_almost_linear_cell_needs_the_number_of_its_relus(n_relu):
+    plrnn_rollout(**problem("alrnn", 2, 4, 3, 0, n_relu=1))  # which is remembered, and equal to 1.0 and True
     with pytest.raises(ValueError, match="needs n_relu, an integer from 0 to M = 3"):
         plrnn_rollout(**problem("alrnn", 2, 4, 3, 0) | {"n_relu": n_relu})
 

@@ -8,7 +8,7 @@ import torch
 from scan2d import arguments, scan
 
 import tsmodels_kernels
-from tsmodels_kernels import _pool, linear_scan, plrnn_rollout, selective_scan
+from tsmodels_kernels import _pool, affine_scan, linear_scan, plrnn_rollout, selective_scan
 from tsmodels_kernels._pool import _Pool
 
 
@@ -83,6 +83,11 @@ def _random(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), requires_grad=True)
 
 
+def _affine():
+    leaves = [(0.2 * _random(9, 30, 6, 6)).detach().requires_grad_(), _random(9, 30, 6), _random(9, 6)]
+    return lambda: affine_scan(leaves[0], leaves[1], state=leaves[2]), leaves
+
+
 def _linear():
     leaves = [_random(3, 50, 200).detach().sigmoid().requires_grad_(), _random(3, 50, 200), _random(3, 200)]
     return lambda: linear_scan(leaves[0], leaves[1], state=leaves[2]), leaves
@@ -113,6 +118,7 @@ def _piecewise_linear():
 
 
 PROBLEMS = {
+    "affine_scan": _affine,
     "plrnn_rollout": _piecewise_linear,
     "linear_scan": _linear,
     "linear_scan, time contiguous": _linear_with_contiguous_time,

@@ -1,7 +1,8 @@
 """Numba kernels of the forced rollout of piecewise-linear RNNs and of its exact gradient.
 
-A job is a group of as many sequences as a vector has lanes (``_simd.py``).  All that has a value for each sequence is
-an array of vectors, with weights as broadcast scalars; addresses count bytes, and a vector is ``VECTOR_BYTES``.
+A job is a group of as many sequences as a vector has lanes (``_simd.py``).  What has a value for each sequence is
+gathered into vectors, a block of steps at a time, and weights are broadcast scalars; addresses count bytes, and a
+vector is ``VECTOR_BYTES``.
 
 One path serves all cells.  ``cell`` = (kind, corrected, M, K, n, inner, offset) describes g: its kind, whether it is
 centred (units) or clipped (others), M units, K features, n ReLUs (units) or bases (dendritic), and the addresses of
@@ -11,170 +12,200 @@ the step began with::
     p = G + (1 - alpha K) sigma        q = W' p        sigma = A p + G'(x)' q
 
 The gradients of parameters are sums over steps for each lane.  Products of two vectors of a step are added up for a
-block of steps at a time, so that a sum is read and written once in a block.  Lanes are added at the end, those that
-stand for no sequence left out: what happens in them cannot reach a result.
+block of steps at a time.  Lanes that stand for no sequence repeat one that does, with a gradient of zero: what happens
+in them cannot reach a result.
 """
 
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 
 from .._backend import VECTOR_BYTES
 from .._flags import helper, kernel, phase
 from .._simd import array_at, lanes, vfull, vload, vsplat, vstore
+from .cpu_vectors import (
+    add_lanes,
+    add_outer,
+    add_product,
+    aligned,
+    clear,
+    gather,
+    mean,
+    put,
+    relu,
+    scatter,
+    where_active,
+)
 
 UNITS, SHALLOW, DENDRITIC = range(3)
-
-
-@intrinsic
-def _where_active(typing_context, argument, vector):
-    """``vector`` where the argument of a ReLU is positive (or NaN, which torch lets through as well), else zero."""
-
-    def codegen(ctx, builder, sig, args):
-        zeros = ir.Constant(vector.llvm, [0.0] * vector.count)
-        return builder.select(builder.fcmp_ordered("<=", args[0], zeros), zeros, args[1])
-
-    return vector(argument, vector), codegen
-
-
-@helper
-def _relu(vector):
-    return _where_active(vector, vector)
-
-
-@helper
-def _aligned(array):
-    """Address of the first element of ``array`` from which on vectors do not cross cache lines."""
-    return array.ctypes.data + -array.ctypes.data % VECTOR_BYTES
+KINDS = {"units": UNITS, "shallow": SHALLOW, "dendritic": DENDRITIC}  # of cells.py
 
 
 @phase
-def _clear(zero, target, count):
-    for i in range(count):
-        vstore(array_at(target, zero), i * lanes(zero), zero)
+def _packed(like, cell, parameters):
+    """K M numbers of W2 (K, M), then K M of W1 (M, K), for cells with hidden units.
 
-
-@phase
-def _add_product(zero, weights, by_row, by_column, n_rows, n_columns, source, target):
-    """Add to target[i] the sum over j of weights[i * by_row + j * by_column] source[j].
-
-    Four rows at a time; the last block takes its last row more than once, which writes the same again.
+    Those of four units lie side by side, for the first of M, for the second ...; fewer than four at the end one by one.
     """
-    w, x, y, L = array_at(weights, zero), array_at(source, zero), array_at(target, zero), lanes(zero)
-    end = n_rows - 1
-    for i in range(0, n_rows, 4):
-        i1, i2, i3 = min(i + 1, end), min(i + 2, end), min(i + 3, end)
-        y0, y1, y2, y3 = vload(y, i * L), vload(y, i1 * L), vload(y, i2 * L), vload(y, i3 * L)
-        for j in range(n_columns):
-            column, value = j * by_column, vload(x, j * L)
-            y0 = y0 + vsplat(w, i * by_row + column) * value
-            y1 = y1 + vsplat(w, i1 * by_row + column) * value
-            y2 = y2 + vsplat(w, i2 * by_row + column) * value
-            y3 = y3 + vsplat(w, i3 * by_row + column) * value
-        vstore(y, i * L, y0)
-        vstore(y, i1 * L, y1)
-        vstore(y, i2 * L, y2)
-        vstore(y, i3 * L, y3)
-
-
-@phase
-def _add_outer(zero, n_steps, left, n_left, right, n_right, sums):
-    """Add left[t, i] right[t, j] to sums[i, j] for t = n_steps - 1, ..., 0; blocks as in ``_add_product``."""
-    a, b, total, L = array_at(left, zero), array_at(right, zero), array_at(sums, zero), lanes(zero)
-    end = n_right - 1
-    for i in range(n_left):
-        row = i * n_right
-        for j in range(0, n_right, 4):
-            j1, j2, j3 = min(j + 1, end), min(j + 2, end), min(j + 3, end)
-            s0, s1 = vload(total, (row + j) * L), vload(total, (row + j1) * L)
-            s2, s3 = vload(total, (row + j2) * L), vload(total, (row + j3) * L)
-            for t in range(n_steps - 1, -1, -1):
-                value, at = vload(a, (t * n_left + i) * L), t * n_right
-                s0 = s0 + value * vload(b, (at + j) * L)
-                s1 = s1 + value * vload(b, (at + j1) * L)
-                s2 = s2 + value * vload(b, (at + j2) * L)
-                s3 = s3 + value * vload(b, (at + j3) * L)
-            vstore(total, (row + j) * L, s0)
-            vstore(total, (row + j1) * L, s1)
-            vstore(total, (row + j2) * L, s2)
-            vstore(total, (row + j3) * L, s3)
+    kind, _, M, K, _, inner, _ = cell
+    packed = np.zeros(2 * K * M if kind == SHALLOW else 1, like.dtype)
+    W1, W2 = array_at(parameters[1], like), array_at(inner, like)
+    if kind == SHALLOW:
+        for k in range(K):
+            fours = k < K - K % 4
+            first, apart = (k // 4 * 4 * M + k % 4, 4) if fours else (k * M, 1)
+            for i in range(M):
+                packed[first + i * apart] = W2[k * M + i]
+                packed[K * M + first + i * apart] = W1[i * K + k]
+    return packed
 
 
 @helper
-def _mean(zero, vectors, count):
-    total = zero
-    for i in range(count):
-        total = total + vload(array_at(vectors, zero), i * lanes(zero))
-    return total * (1.0 / count)
+def _inward(zero, n, packed, at, M, source):
+    """Sums over the M vectors of ``source`` for n packed hidden units, 4 or 1."""
+    vectors, L = array_at(source, zero), lanes(zero)
+    a, b, c, d = zero, zero, zero, zero
+    for i in range(M):
+        value = vload(vectors, i * L)
+        a = a + vsplat(packed, at) * value
+        if n == 4:
+            b = b + vsplat(packed, at + 1) * value
+            c = c + vsplat(packed, at + 2) * value
+            d = d + vsplat(packed, at + 3) * value
+        at += n
+    return a, b, c, d
+
+
+@helper
+def _outward(zero, n, packed, at, M, a, b, c, d, target):
+    """Add n packed hidden units to the M vectors of ``target``."""
+    vectors, L = array_at(target, zero), lanes(zero)
+    for i in range(M):
+        total = vsplat(packed, at) * a
+        if n == 4:  # a short chain of sums from one block of units to the next
+            total = (total + vsplat(packed, at + 1) * b) + (vsplat(packed, at + 2) * c + vsplat(packed, at + 3) * d)
+        vstore(vectors, i * L, vload(vectors, i * L) + total)
+        at += n
+
+
+@helper
+def _activated(zero, corrected, u, shift, k):
+    if corrected:
+        return relu(u + vsplat(shift, k)) - relu(u)
+    return relu(u + vsplat(shift, k))
+
+
+@helper
+def _hidden(zero, n, cell, packed, k, x, z):
+    """Add to z what n hidden units from the k-th on contribute."""
+    _, corrected, M, K, _, _, offset = cell
+    weights, shift = array_at(packed, zero), array_at(offset, zero)
+    a, b, c, d = _inward(zero, n, weights, k * M, M, x)
+    a = _activated(zero, corrected, a, shift, k)
+    if n == 4:
+        b = _activated(zero, corrected, b, shift, k + 1)
+        c = _activated(zero, corrected, c, shift, k + 2)
+        d = _activated(zero, corrected, d, shift, k + 3)
+    _outward(zero, n, weights, (K + k) * M, M, a, b, c, d, z)
+
+
+@phase
+def _add_hidden(zero, cell, packed, x, z):
+    """Add W1 g(x) to z."""
+    K = cell[3]
+    fours = K - K % 4
+    for k in range(0, fours, 4):
+        _hidden(zero, 4, cell, packed, k, x, z)
+    for k in range(fours, K):
+        _hidden(zero, 1, cell, packed, k, x, z)
+
+
+@helper
+def _activated_back(zero, corrected, u, q, shift, sums, g, r, k):
+    """Leave the feature of hidden unit k in ``g``, the gradient of ``u`` in ``r``, and return it."""
+    L = lanes(zero)
+    v, clip, plain = u + vsplat(shift, k), zero, zero
+    if corrected:
+        clip, plain = relu(u), where_active(u, q)
+    gradient = where_active(v, q)
+    vstore(g, k * L, relu(v) - clip)
+    vstore(sums, k * L, vload(sums, k * L) + gradient)
+    gradient = gradient - plain
+    vstore(r, k * L, gradient)
+    return gradient
+
+
+@helper
+def _hidden_back(zero, n, cell, packed, k, x, p, sigma, g, r, offset_sums):
+    _, corrected, M, K, _, _, offset = cell
+    weights, shift, sums = array_at(packed, zero), array_at(offset, zero), array_at(offset_sums, zero)
+    features, gradients = array_at(g, zero), array_at(r, zero)
+    a, b, c, d = _inward(zero, n, weights, k * M, M, x)
+    e, f, h, o = _inward(zero, n, weights, (K + k) * M, M, p)
+    a = _activated_back(zero, corrected, a, e, shift, sums, features, gradients, k)
+    if n == 4:
+        b = _activated_back(zero, corrected, b, f, shift, sums, features, gradients, k + 1)
+        c = _activated_back(zero, corrected, c, h, shift, sums, features, gradients, k + 2)
+        d = _activated_back(zero, corrected, d, o, shift, sums, features, gradients, k + 3)
+    _outward(zero, n, weights, k * M, M, a, b, c, d, sigma)
+
+
+@phase
+def _pull_back_hidden(zero, cell, packed, x, p, sigma, g, r, offset_sums):
+    """Add G'(x)' W1' p to sigma; g(x) and the gradient of W2 x are left in ``g`` and ``r``."""
+    K = cell[3]
+    fours = K - K % 4
+    for k in range(0, fours, 4):
+        _hidden_back(zero, 4, cell, packed, k, x, p, sigma, g, r, offset_sums)
+    for k in range(fours, K):
+        _hidden_back(zero, 1, cell, packed, k, x, p, sigma, g, r, offset_sums)
 
 
 @phase
 def _features(zero, cell, x, u, g):
-    """g(x); the arguments of its ReLUs are left in ``u`` (shallow: without the offset; dendritic: nothing)."""
-    kind, corrected, M, K, n, inner, offset = cell
+    """g(x) of cells without hidden units; the arguments of the units' ReLUs are left in ``u``."""
+    kind, corrected, M, _, n, inner, offset = cell
     state, hidden, out, L = array_at(x, zero), array_at(u, zero), array_at(g, zero), lanes(zero)
     shift = array_at(offset, zero)
     if kind == UNITS:
         centre = zero
         if corrected:
-            centre = _mean(zero, x, M)
+            centre = mean(zero, x, M)
         for i in range(M):
             value = vload(state, i * L) - centre
             vstore(hidden, i * L, value)
-            vstore(out, i * L, value if i < M - n else _relu(value))
-    elif kind == SHALLOW:
-        _clear(zero, u, K)
-        _add_product(zero, inner, M, 1, K, M, x, u)
-        for k in range(K):
-            value, clip = vload(hidden, k * L), zero
-            if corrected:
-                clip = _relu(value)
-            vstore(out, k * L, _relu(value + vsplat(shift, k)) - clip)
+            vstore(out, i * L, value if i < M - n else relu(value))
     else:
         for i in range(M):
             value, clip, total = vload(state, i * L), zero, zero
             if corrected:
-                clip = _relu(value)
+                clip = relu(value)
             for b in range(n):
-                basis = _relu(value - vsplat(shift, i * n + b)) - clip
+                basis = relu(value - vsplat(shift, i * n + b)) - clip
                 total = total + vsplat(array_at(inner, zero), b) * basis
             vstore(out, i * L, total)
 
 
 @phase
-def _pull_back(zero, cell, x, u, q, sigma, offset_sums):
-    """Add G'(x)' q to sigma.
-
-    A shallow cell turns q into the gradient of ``u``, as its weights need it, and adds that of its offsets to the sums.
-    """
-    kind, corrected, M, K, n, inner, offset = cell
+def _pull_back(zero, cell, x, u, q, sigma):
+    """Add G'(x)' q to sigma for cells without hidden units."""
+    kind, corrected, M, _, n, inner, offset = cell
     state, hidden, given, out = array_at(x, zero), array_at(u, zero), array_at(q, zero), array_at(sigma, zero)
-    shift, sums, L = array_at(offset, zero), array_at(offset_sums, zero), lanes(zero)
+    shift, L = array_at(offset, zero), lanes(zero)
     if kind == UNITS:
         for i in range(M - n, M):
-            vstore(given, i * L, _where_active(vload(hidden, i * L), vload(given, i * L)))
+            vstore(given, i * L, where_active(vload(hidden, i * L), vload(given, i * L)))
         centre = zero
         if corrected:
-            centre = _mean(zero, q, M)
+            centre = mean(zero, q, M)
         for i in range(M):
             vstore(out, i * L, vload(out, i * L) + (vload(given, i * L) - centre))
-    elif kind == SHALLOW:
-        for k in range(K):
-            value, gradient, clip = vload(hidden, k * L), vload(given, k * L), zero
-            if corrected:
-                clip = _where_active(value, gradient)
-            gradient = _where_active(value + vsplat(shift, k), gradient)
-            vstore(sums, k * L, vload(sums, k * L) + gradient)
-            vstore(given, k * L, gradient - clip)
-        _add_product(zero, inner, 1, M, M, K, q, sigma)
     else:
         for i in range(M):
             value, slope = vload(state, i * L), zero
             for b in range(n):
                 weight, clip = vsplat(array_at(inner, zero), b), zero
                 if corrected:
-                    clip = _where_active(value, weight)
-                slope = slope + (_where_active(value - vsplat(shift, i * n + b), weight) - clip)
+                    clip = where_active(value, weight)
+                slope = slope + (where_active(value - vsplat(shift, i * n + b), weight) - clip)
             vstore(out, i * L, vload(out, i * L) + vload(given, i * L) * slope)
 
 
@@ -192,26 +223,29 @@ def _add_dendritic(zero, cell, n_steps, x, q, inner_sums, offset_sums):
                 at = (t * M + i) * L
                 value, gradient, clip = vload(states, at), vload(given, at), zero
                 if corrected:
-                    clip = _relu(value)
+                    clip = relu(value)
                 above = value - threshold
-                to_weight = to_weight + gradient * (_relu(above) - clip)
-                to_threshold = to_threshold - _where_active(above, gradient) * weight
+                to_weight = to_weight + gradient * (relu(above) - clip)
+                to_threshold = to_threshold - where_active(above, gradient) * weight
             vstore(by_weight, b * L, to_weight)
             vstore(by_threshold, (i * n + b) * L, to_threshold)
 
 
 @phase
-def _advance(zero, cell, parameters, n_inputs, x, given, u, g, z):
+def _advance(zero, cell, parameters, packed, n_inputs, x, given, u, g, z):
     """One step, z = A x + W g(x) + h + C s."""
     A, W, h, C, _, _ = parameters
-    _, _, M, K, _, _, _ = cell
+    kind, _, M, K, _, _, _ = cell
     state, out, L = array_at(x, zero), array_at(z, zero), lanes(zero)
-    _features(zero, cell, x, u, g)
     for i in range(M):
         bias = vsplat(array_at(h, zero), i)
         vstore(out, i * L, vsplat(array_at(A, zero), i) * vload(state, i * L) + bias)
-    _add_product(zero, W, K, 1, M, K, g, z)
-    _add_product(zero, C, n_inputs, 1, M, n_inputs, given, z)
+    if kind == SHALLOW:
+        _add_hidden(zero, cell, packed, x, z)
+    else:
+        _features(zero, cell, x, u, g)
+        add_product(zero, W, K, 1, M, K, g, z)
+    add_product(zero, C, n_inputs, 1, M, n_inputs, given, z)
 
 
 @phase
@@ -228,107 +262,141 @@ def _force(zero, M, parameters, t, z, target, x):
 def forward(like, cell, parameters, sizes, data, lo, hi):
     """States before forcing, for the groups lo..hi of sequences.
 
-    ``parameters`` = (A, W, h, C, alpha, mask), ``data`` = (d, s, forced, Z), ``sizes`` = (steps T, inputs S, vectors
-    from a forced state to the next).  ``forced`` begins with z0 and receives the state that each other step begins
-    with; where the next lies 0 vectors away, only the last is kept.
+    ``parameters`` = (A, W, h, C, alpha, mask), ``data`` = (z0, d, s, forced, Z), ``sizes`` = (sequences, steps T,
+    inputs S, steps of a block).  ``forced``, unless it is 0, receives the state that each step begins with, as vectors.
     """
-    T, n_inputs, apart = sizes
-    d, s, forced, Z = data
+    n_sequences, T, n_inputs, block = sizes
+    z0, d, s, forced, Z = data
     M, K = cell[2], cell[3]
     zero = vfull(like, 0.0)
-    work = np.empty((2 * K + 1) * lanes(zero), like.dtype)
-    u = _aligned(work)
+    L, itemsize = lanes(zero), like.itemsize
+    work = np.empty((2 * K + M + block * (2 * M + n_inputs) + 1) * L, like.dtype)
+    weights = _packed(like, cell, parameters)
+    packed = weights.ctypes.data
+    u = aligned(work)
     g = u + K * VECTOR_BYTES
+    targets = g + K * VECTOR_BYTES
+    given = targets + block * M * VECTOR_BYTES
+    states = given + block * n_inputs * VECTOR_BYTES
     for job in range(lo, hi):
-        x = forced + job * max(M, T * apart) * VECTOR_BYTES
-        for t in range(T):
-            step = job * T + t
-            at = step * M * VECTOR_BYTES
-            _advance(zero, cell, parameters, n_inputs, x, s + step * n_inputs * VECTOR_BYTES, u, g, Z + at)
-            if t + 1 < T:
-                x += apart * VECTOR_BYTES
-                _force(zero, M, parameters, t, Z + at, d + at, x)
-    work[0] = 0.0  # it lives until here
+        n_lanes, before = min(L, n_sequences - job * L), job * L
+        x, apart = states + block * M * VECTOR_BYTES, 0
+        if forced:
+            x, apart = forced + job * T * M * VECTOR_BYTES, M * VECTOR_BYTES
+        gather(zero, z0 + before * M * itemsize, M, M, n_lanes, L, x)
+        for first in range(0, T, block):
+            n_steps, start = min(block, T - first), before * T + first
+            gather(zero, d + start * M * itemsize, T * M, n_steps * M, n_lanes, L, targets)
+            gather(zero, s + start * n_inputs * itemsize, T * n_inputs, n_steps * n_inputs, n_lanes, L, given)
+            for i in range(n_steps):
+                at = i * M * VECTOR_BYTES
+                _advance(
+                    zero, cell, parameters, packed, n_inputs, x, given + i * n_inputs * VECTOR_BYTES, u, g, states + at
+                )
+                if first + i + 1 < T:
+                    x += apart
+                    _force(zero, M, parameters, first + i, states + at, targets + at, x)
+            scatter(zero, states, n_steps * M, n_lanes, Z + start * M * itemsize, T * M)
+    work[0] = weights[0]  # they live until here
 
 
 @phase
-def _retreat(zero, cell, parameters, n_inputs, t, x, grad, u, g, p, q, sigma, grad_s, sums):
-    """Adjoint of step t; ``sums`` are the addresses of the sums of A, h and offset."""
+def _retreat(zero, cell, parameters, packed, n_inputs, t, x, u, g, p, q, sigma, grad_s, sums):
+    """Adjoint of step t; ``p`` begins as the gradient of Z, ``sums`` are the addresses of those of A, h and offset."""
     A, W, _, C, alpha, mask = parameters
-    _, _, M, K, _, _, _ = cell
+    kind, _, M, K, _, _, _ = cell
     state, gradient, carry, L = array_at(x, zero), array_at(p, zero), array_at(sigma, zero), lanes(zero)
     by_A, by_h = array_at(sums[0], zero), array_at(sums[1], zero)
     strength = vsplat(array_at(alpha, zero), t)
     for i in range(M):
         kept = 1.0 - strength * vsplat(array_at(mask, zero), i)
-        value = vload(array_at(grad, zero), i * L) + kept * vload(carry, i * L)
+        value = vload(gradient, i * L) + kept * vload(carry, i * L)
         vstore(gradient, i * L, value)
         vstore(carry, i * L, vsplat(array_at(A, zero), i) * value)
         vstore(by_A, i * L, vload(by_A, i * L) + value * vload(state, i * L))
         vstore(by_h, i * L, vload(by_h, i * L) + value)
-    _features(zero, cell, x, u, g)
-    _clear(zero, q, K)
-    _add_product(zero, W, 1, K, K, M, p, q)
-    _pull_back(zero, cell, x, u, q, sigma, sums[2])
-    _clear(zero, grad_s, n_inputs)
-    _add_product(zero, C, 1, n_inputs, n_inputs, M, p, grad_s)
-
-
-@phase
-def _add_lanes(zero, sums, count, n_lanes, out):
-    """Sums over the first lanes of each vector."""
-    vectors, row = array_at(sums, zero), array_at(out, zero)
-    for i in range(count):
-        total = vectors[i * lanes(zero)]
-        for lane in range(1, n_lanes):
-            total += vectors[i * lanes(zero) + lane]
-        row[i] = total
+    if kind == SHALLOW:
+        _pull_back_hidden(zero, cell, packed, x, p, sigma, g, q, sums[2])
+    else:
+        _features(zero, cell, x, u, g)
+        clear(zero, q, K)
+        add_product(zero, W, 1, K, K, M, p, q)
+        _pull_back(zero, cell, x, u, q, sigma)
+    clear(zero, grad_s, n_inputs)
+    add_product(zero, C, 1, n_inputs, n_inputs, M, p, grad_s)
 
 
 @kernel
-def backward(like, cell, parameters, sizes, blocks, data, grads, lo, hi):
+def backward(like, cell, parameters, sizes, data, grads, lo, hi):
     """Adjoint of ``forward`` for the groups lo..hi of sequences.
 
-    ``sizes`` = (sequences, steps T, inputs S), ``blocks`` = (steps of a block, vectors of sums, those of inner),
-    ``data`` = (s, forced, gradient of Z), ``grads`` = (z0, s, a row of sums for each group).  Sums are of A, h, W, C,
-    inner and offset, one behind the other.
+    ``sizes`` = (sequences, steps T, inputs S, steps of a block), ``data`` = (s, forced, gradient of Z), ``grads`` =
+    (z0, s, A, h, offset, W, C, inner), those of the parameters for each group by itself.
     """
-    n_sequences, T, n_inputs = sizes
-    block, n_sums, n_inner = blocks
+    n_sequences, T, n_inputs, block = sizes
     s, forced, grad_Z = data
-    kind, _, M, K, _, _, _ = cell
+    kind, _, M, K, n, _, _ = cell
     zero = vfull(like, 0.0)
-    L = lanes(zero)
-    work = np.empty((n_sums + K + block * (M + 2 * K) + 1) * L, like.dtype)
-    sums = _aligned(work)
-    u = sums + n_sums * VECTOR_BYTES
-    p = u + K * VECTOR_BYTES
+    L, itemsize = lanes(zero), like.itemsize
+    n_offset, n_inner, n_bases = 0, 0, 0
+    if kind == SHALLOW:
+        n_offset, n_inner = K, K * M
+    elif kind == DENDRITIC:
+        n_offset, n_bases = M * n, n
+    weights = _packed(like, cell, parameters)
+    packed = weights.ctypes.data
+
+    # Sums that are formed step by step have a number in each lane; others are totals at the end of a block.
+    n_sums = 2 * M + n_offset + n_bases
+    totals = np.empty(n_sums + M * K + M * n_inputs + n_inner + 4 * 4, like.dtype)
+    total = totals.ctypes.data
+    total_W = total + (n_sums + 4) * itemsize
+    total_C = total_W + (M * K + 4) * itemsize
+    total_inner = total_C + (M * n_inputs + 4) * itemsize
+    work = np.empty((n_sums + K + M + block * (M + 2 * K + 2 * n_inputs) + 1) * L, like.dtype)
+    sums = aligned(work)
+    by_h = sums + M * VECTOR_BYTES
+    by_offset = by_h + M * VECTOR_BYTES
+    by_base = by_offset + n_offset * VECTOR_BYTES
+    u = by_base + n_bases * VECTOR_BYTES
+    sigma = u + K * VECTOR_BYTES
+    p = sigma + M * VECTOR_BYTES
     q = p + block * M * VECTOR_BYTES
     g = q + block * K * VECTOR_BYTES
-    by_W = sums + 2 * M * VECTOR_BYTES
-    by_C = by_W + M * K * VECTOR_BYTES
-    by_inner = by_C + M * n_inputs * VECTOR_BYTES
-    by_offset = by_inner + n_inner * VECTOR_BYTES
-    by_step = sums, sums + M * VECTOR_BYTES, by_offset
+    given = g + block * K * VECTOR_BYTES
+    grad_given = given + block * n_inputs * VECTOR_BYTES
     for job in range(lo, hi):
-        sigma = grads[0] + job * M * VECTOR_BYTES
-        _clear(zero, sums, n_sums)
-        _clear(zero, sigma, M)
+        n_lanes, before = min(L, n_sequences - job * L), job * L
+        totals[:] = 0.0
+        clear(zero, sums, n_sums)
+        clear(zero, sigma, M)
         for last in range(T, 0, -block):
             first = max(0, last - block)
-            begin, n_steps = job * T + first, last - first
-            x, given = forced + begin * M * VECTOR_BYTES, s + begin * n_inputs * VECTOR_BYTES
+            n_steps, start, x = last - first, before * T + first, forced + (job * T + first) * M * VECTOR_BYTES
+            if n_lanes < L:
+                clear(zero, p, n_steps * M)
+            gather(zero, grad_Z + start * M * itemsize, T * M, n_steps * M, n_lanes, n_lanes, p)
+            gather(zero, s + start * n_inputs * itemsize, T * n_inputs, n_steps * n_inputs, n_lanes, L, given)
             for i in range(n_steps - 1, -1, -1):
                 at, feature = i * M * VECTOR_BYTES, i * K * VECTOR_BYTES
                 _retreat(
-                    zero, cell, parameters, n_inputs, first + i, x + at, grad_Z + begin * M * VECTOR_BYTES + at, u,
-                    g + feature, p + at, q + feature, sigma, grads[1] + (begin + i) * n_inputs * VECTOR_BYTES, by_step,
+                    zero, cell, parameters, packed, n_inputs, first + i, x + at, u, g + feature, p + at, q + feature,
+                    sigma, grad_given + i * n_inputs * VECTOR_BYTES, (sums, by_h, by_offset),
                 )  # fmt: skip
-            _add_outer(zero, n_steps, p, M, g, K, by_W)
-            _add_outer(zero, n_steps, p, M, given, n_inputs, by_C)
+            scatter(zero, grad_given, n_steps * n_inputs, n_lanes, grads[1] + start * n_inputs * itemsize, T * n_inputs)
+            add_outer(zero, n_steps, p, M, g, K, total_W)
+            add_outer(zero, n_steps, p, M, given, n_inputs, total_C)
             if kind == SHALLOW:
-                _add_outer(zero, n_steps, q, K, x, M, by_inner)
+                add_outer(zero, n_steps, x, M, q, K, total_inner)
             elif kind == DENDRITIC:
-                _add_dendritic(zero, cell, n_steps, x, q, by_inner, by_offset)
-        _add_lanes(zero, sums, n_sums, min(L, n_sequences - job * L), grads[2] + job * n_sums * like.itemsize)
-    work[0] = 0.0  # it lives until here
+                _add_dendritic(zero, cell, n_steps, x, q, by_base, by_offset)
+        scatter(zero, sigma, M, n_lanes, grads[0] + before * M * itemsize, M)
+        add_lanes(zero, sums, n_sums, total)
+        put(zero, total, 1, M, grads[2] + job * M * itemsize)
+        put(zero, total + M * itemsize, 1, M, grads[3] + job * M * itemsize)
+        put(zero, total + 2 * M * itemsize, 1, n_offset, grads[4] + job * n_offset * itemsize)
+        put(zero, total_W, M, K, grads[5] + job * M * K * itemsize)
+        put(zero, total_C, M, n_inputs, grads[6] + job * M * n_inputs * itemsize)
+        put(zero, total_inner, 1, n_inner, grads[7] + job * n_inner * itemsize)
+        put(zero, total + (2 * M + n_offset) * itemsize, 1, n_bases, grads[7] + job * n_bases * itemsize)
+    work[0] = weights[0] + totals[0]  # they live until here

@@ -5,24 +5,28 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 from .._autograd import FirstOrderOnly
 from .._backend import (
     LIBRARY,
     VECTOR_BYTES,
     check_shape,
-    check_tensors,
     choose,
     kernel_module,
     refuse_lost_gradient,
 )
-from .cells import CELLS
+from .cells import CELLS, check_dtypes, check_shapes, checked_names, checked_relu
 from .ref import plrnn_rollout_ref
 
 _NAME = "plrnn_rollout"
-_DTYPES = (torch.float32, torch.float64)
-# Private to torch and read once: without it torch.func raises, and nothing else changes.
+SOLVERS = ("auto", "sequential", "newton")
+# Private to torch and read once: without the first torch.func raises, without the second calls take longer.
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+_n_dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)
+_PLAIN = (Tensor, Parameter)
+_MOST_SIGNATURES = 1024
+_accepted: set[tuple] = set()  # signatures of arguments that passed the checks
 _FORCING = "Tensor alpha, Tensor mask, Tensor? s"
 _PARAMETERS = "Tensor A, Tensor W, Tensor h, Tensor? inner, Tensor? offset, Tensor? C, int n_relu"  # see cells.py
 LIBRARY.define(f"{_NAME}(str cell, Tensor z0, Tensor d, {_FORCING}, {_PARAMETERS}, bool keep) -> (Tensor, Tensor)")
@@ -33,20 +37,28 @@ LIBRARY.define(
 
 
 def forced_shape(d: Tensor, keep: bool) -> tuple[int, ...]:
-    """Shape of the forced states kept for the backward: (groups, T, M, lanes); nothing without ``keep``."""
+    """Shape of the forced states kept for the backward; nothing without ``keep``.
+
+    On the CPU they are vectors over sequences, (groups, T, M, lanes); elsewhere (B, T, M).
+    """
+    if not keep:
+        return (0,)
     B, T, M = d.shape
     L = VECTOR_BYTES // d.dtype.itemsize
-    return (-(-B // L), T, M, L) if keep else (0,)
+    return (-(-B // L), T, M, L) if d.is_cpu else (B, T, M)
 
 
-def _cpu(cell, z0, d, alpha, mask, s, *parameters_and_keep):
-    *tensors, _, _ = parameters_and_keep
-    refuse_lost_gradient(_NAME, z0, *(t for t in (s, *tensors) if t is not None))
-    return kernel_module(__package__, "cpu_call").forward(cell, z0, d, alpha, mask, s, *parameters_and_keep)
+def _implementation(module):
+    def forward(cell, z0, d, alpha, mask, s, *parameters_and_keep):
+        *tensors, _, _ = parameters_and_keep
+        refuse_lost_gradient(_NAME, z0, *(t for t in (s, *tensors) if t is not None))
+        return kernel_module(__package__, module).forward(cell, z0, d, alpha, mask, s, *parameters_and_keep)
 
+    def backward(*args):
+        found = kernel_module(__package__, module).backward(*args)
+        return tuple(args[1].new_empty(0) if g is None else g for g in found)  # an operator returns tensors
 
-def _cpu_backward(*args):
-    return kernel_module(__package__, "cpu_call").backward(*args)
+    return forward, backward
 
 
 def _fake(cell, z0, d, alpha, mask, s, A, W, h, inner, offset, C, n_relu, keep):
@@ -59,17 +71,38 @@ def _fake_backward(cell, grad, alpha, mask, s, A, W, h, inner, offset, C, n_relu
     return by_z0, *(grad.new_empty(0) if t is None else t.new_empty(t.shape) for t in tensors)
 
 
-LIBRARY.impl(_NAME, _cpu, "CPU")
-LIBRARY.impl(f"{_NAME}_backward", _cpu_backward, "CPU")
+for _device, _module in (("CPU", "cpu_call"), ("CUDA", "cuda")):
+    _forward, _backward = _implementation(_module)
+    LIBRARY.impl(_NAME, _forward, _device)
+    LIBRARY.impl(f"{_NAME}_backward", _backward, _device)
 torch.library.register_fake(f"tsmodels::{_NAME}", _fake, lib=LIBRARY)
 torch.library.register_fake(f"tsmodels::{_NAME}_backward", _fake_backward, lib=LIBRARY)
+
+
+def _direct(args) -> bool:
+    """Whether the dispatcher would do nothing but call the CPU kernels, which a short call can do without."""
+    if torch.compiler.is_compiling() or _transforms_active() or _n_dispatch_modes():
+        return False
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    return all(type(t) in _PLAIN and t.is_cpu and not t.is_neg() for t in tensors)
+
+
+def _rolled(*args) -> tuple[Tensor, Tensor]:
+    if _direct(args):
+        return kernel_module(__package__, "cpu_call").forward(*args)
+    return torch.ops.tsmodels.plrnn_rollout(*args)
+
+
+def _gradients(*args) -> tuple[Tensor | None, ...]:
+    if _direct(args):
+        return kernel_module(__package__, "cpu_call").backward(*args)
+    return torch.ops.tsmodels.plrnn_rollout_backward(*args)
 
 
 def _save(ctx, inputs, forced):
     cell, z0, _, *tensors, n_relu, _ = inputs
     ctx.save_for_backward(z0, *tensors, forced)
     ctx.cell, ctx.n_relu = cell, n_relu
-    ctx.mark_non_differentiable(forced)
 
 
 class _Rollout(torch.autograd.Function):
@@ -77,9 +110,9 @@ class _Rollout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, *args):
-        outputs = torch.ops.tsmodels.plrnn_rollout(*args)
-        _save(ctx, args, outputs[1])
-        return outputs
+        Z, forced = _rolled(*args)
+        _save(ctx, args, forced)
+        return Z
 
     @staticmethod
     def backward(ctx, *grads):
@@ -90,10 +123,10 @@ class _Rollout(torch.autograd.Function):
                 found = torch.ops.tsmodels.plrnn_rollout_backward(*args)
             found = FirstOrderOnly.apply(_NAME, len(found), *found, z0, *tensors, grads[0])
         else:
-            found = torch.ops.tsmodels.plrnn_rollout_backward(*args)
+            found = _gradients(*args)
         by_z0, *others = found
         by_input = (None, by_z0, None, None, None, *others)
-        wanted = (g if need else None for g, need in zip(by_input, ctx.needs_input_grad, strict=False))
+        wanted = [g if need else None for g, need in zip(by_input, ctx.needs_input_grad, strict=False)]
         return *wanted, None, None
 
 
@@ -109,6 +142,7 @@ class _RolloutTransforms(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         _save(ctx, inputs, output[1])
+        ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     def backward(ctx, *grads):
@@ -119,8 +153,8 @@ def _apply(*args) -> Tensor:
     if not torch.compiler.is_compiling() and _transforms_active():
         return _RolloutTransforms.apply(*args, True)[0]
     if torch.is_grad_enabled() or forward_ad._current_level >= 0:
-        return _Rollout.apply(*args, True)[0]
-    return torch.ops.tsmodels.plrnn_rollout(*args, False)[0]
+        return _Rollout.apply(*args, True)
+    return _rolled(*args, False)[0]
 
 
 def plrnn_rollout(
@@ -133,6 +167,7 @@ def plrnn_rollout(
     s: Tensor | None = None,
     *,
     n_relu: int | None = None,
+    solver: str = "auto",
     backend: str = "auto",
 ) -> Tensor:
     """Run a piecewise-linear recurrent network through time, pulled towards a forcing signal.
@@ -171,7 +206,10 @@ def plrnn_rollout(
         External inputs; s[:, t] enters the step that produces the t-th state of the result.
     n_relu : int, optional
         Number of units with a ReLU, 0 to M; for ``cell="alrnn"``, which needs it, and only for it.
-    backend : {"auto", "reference", "cpu"}, default="auto"
+    solver : {"auto", "sequential", "newton"}, default="auto"
+        One step after the other, or all steps at once by Newton's method (:func:`plrnn_newton`).  ``"auto"`` is the
+        former on a CPU; on a GPU the latter for shallow cells whose units, few of them, are all forced for many steps.
+    backend : {"auto", "reference", "cpu", "cuda"}, default="auto"
         What computes it; ``"auto"`` follows the device (``backend_for`` says which), ``"reference"`` is the plain
         definition in torch, on any device.
 
@@ -185,9 +223,9 @@ def plrnn_rollout(
     TypeError
         For tensors that are not float32 or float64, mixed dtypes or devices.
     ValueError
-        For an unknown cell or backend, parameters that are missing or not of the cell, shapes that do not fit.
+        For an unknown cell, solver or backend, parameters that are missing or not of the cell, shapes that do not fit.
     NotImplementedError
-        For devices without kernels, CUDA among them.
+        For devices without kernels.
 
     Notes
     -----
@@ -207,85 +245,42 @@ def plrnn_rollout(
     >>> plrnn_rollout("alrnn", theta, torch.randn(8, 3), torch.randn(8, 50, 3), 0.15, n_relu=2).shape
     torch.Size([8, 50, 3])
     """
-    names = _checked_names(cell, theta, s)
-    tensors = {"z0": z0, "d": d} | {f"theta[{k!r}]": theta[k] for k in theta} | ({} if s is None else {"s": s})
-    check_tensors(_NAME, tensors)
-    if z0.dtype not in _DTYPES:
-        raise TypeError(f"{_NAME}: z0 has dtype {z0.dtype}; convert it and the others to torch.float32 or float64")
-    n_relu = _checked_relu(cell, n_relu, d.shape[-1] if d.ndim else 0)
-    _check_shapes(cell, theta, z0, d, s)
+    signature = _signature(cell, theta, z0, d, s, n_relu)
+    if signature not in _accepted:
+        _check(cell, theta, z0, d, s, n_relu)
+        if signature is not None and len(_accepted) < _MOST_SIGNATURES:
+            _accepted.add(signature)
+    if solver not in SOLVERS:
+        raise ValueError(f"{_NAME}: solver must be one of {', '.join(map(repr, SOLVERS))}; got {solver!r}")
     alpha, mask = _forcing(alpha, mask, d)
-    A, W, h, *rest = (theta[name] for name in names)
+    if solver == "newton" or (solver == "auto" and d.is_cuda):
+        newton = kernel_module(__package__, "newton")
+        if solver == "newton" or (backend != "reference" and newton.is_worthwhile(cell, d, alpha, mask)):
+            return newton.rollout(cell, theta, z0, d, alpha, mask, s, n_relu=n_relu, backend=backend)
+    A, W, h, *rest = [theta[name] for name in CELLS[cell].names]
     inner, offset = rest or (None, None)
-    args = cell, z0, d.detach(), alpha, mask, s, A, W, h, inner, offset, theta.get("C"), n_relu
-    chosen = choose(_NAME, z0, backend)
-    if chosen == "reference":
-        return plrnn_rollout_ref(*args)
-    if chosen != "cpu":
-        raise NotImplementedError(
-            f"{_NAME} has no kernels for tensors on {z0.device}; move the tensors to the CPU (tensor.cpu()), or pass "
-            "backend='reference' to run the slow definition on that device"
-        )
-    return _apply(*args)
+    n_active = d.shape[2] if n_relu is None else n_relu
+    args = cell, z0, d.detach(), alpha, mask, s, A, W, h, inner, offset, theta.get("C"), n_active
+    return plrnn_rollout_ref(*args) if choose(_NAME, z0, backend) == "reference" else _apply(*args)
 
 
-def _checked_names(cell: str, theta: Mapping[str, Tensor], s: Tensor | None) -> tuple[str, ...]:
-    """Names of A, W, h and, where g has parameters, of inner and offset."""
-    if cell not in CELLS:
-        raise ValueError(f"{_NAME}: cell must be one of {', '.join(map(repr, CELLS))}; got {cell!r}")
-    if not isinstance(theta, Mapping):
-        raise TypeError(f"{_NAME}: theta must be a mapping of names to tensors, got {type(theta).__name__}")
-    names = CELLS[cell].names
-    wanted = names if s is None else (*names, "C")
-    if set(theta) == set(wanted):
-        return names
-    missing, unknown = [n for n in wanted if n not in theta], [n for n in theta if n not in wanted]
-    if unknown == ["C"] and not missing:
-        raise ValueError(f"{_NAME}: theta has 'C' but there are no external inputs; pass s, or leave 'C' out")
-    raise ValueError(
-        f"{_NAME}: theta of cell {cell!r} must have {', '.join(wanted)}{'' if s is None else ' (C for s)'}; "
-        f"missing: {', '.join(missing) or 'none'}; not known: {', '.join(map(str, unknown)) or 'none'}"
-    )
+def _signature(cell, theta, z0, d, s, n_relu) -> tuple | None:
+    """All that ``_check`` looks at, where it is of plain tensors: their checks take as long as a short rollout."""
+    if type(theta) is not dict or torch.compiler.is_compiling():
+        return None
+    tensors = (z0, d, *theta.values()) if s is None else (z0, d, s, *theta.values())
+    if not all(type(t) in _PLAIN for t in tensors):
+        return None
+    return cell, type(n_relu), n_relu, s is None, *theta, *[(t.shape, t.dtype, t.device) for t in tensors]
 
 
-def _checked_relu(cell: str, n_relu: int | None, M: int) -> int:
-    """Units with a ReLU; without a meaning for cells whose g has parameters."""
-    if cell != "alrnn":
-        if n_relu is not None:
-            raise ValueError(f"{_NAME}: n_relu is for cell='alrnn'; leave it out for cell={cell!r}")
-        return M
-    if isinstance(n_relu, bool) or not isinstance(n_relu, int) or not 0 <= n_relu <= M:
-        raise ValueError(f"{_NAME}: cell='alrnn' needs n_relu, an integer from 0 to M = {M}; got {n_relu!r}")
-    return n_relu
-
-
-def _check_shapes(cell: str, theta: Mapping[str, Tensor], z0: Tensor, d: Tensor, s: Tensor | None) -> None:
+def _check(cell, theta, z0, d, s, n_relu) -> None:
+    checked_names(_NAME, cell, theta, s)
+    check_dtypes(_NAME, theta, {"z0": z0, "d": d} | ({} if s is None else {"s": s}))
     if d.ndim != 3 or d.shape[2] < 1:
         raise ValueError(f"{_NAME}: d must have shape (B, T, M) with M >= 1, got {tuple(d.shape)}")
-    B, T, M = d.shape
-    check_shape(_NAME, "z0", z0, (B, M), "(B, M)")
-    expected = {"A": (("M",), (M,)), "h": (("M",), (M,)), "h1": (("M",), (M,)), "W": (("M", "M"), (M, M))}
-    if CELLS[cell].kind == "shallow":
-        H = _width("W2", theta["W2"], 0, "(H, M) with H >= 1")
-        expected |= {"W1": (("M", "H"), (M, H)), "W2": (("H", "M"), (H, M)), "h2": (("H",), (H,))}
-    elif CELLS[cell].kind == "dendritic":
-        n = _width("a", theta["a"], 0, "(n,) with n >= 1")
-        expected |= {"a": (("n",), (n,)), "H": (("M", "n"), (M, n))}
-    if s is not None:
-        if s.ndim != 3 or s.shape[:2] != (B, T):
-            raise ValueError(f"{_NAME}: s must have shape (B, T, S) = ({B}, {T}, S), got {tuple(s.shape)}")
-        S = s.shape[2]
-        expected["C"] = (("M", "S"), (M, S))
-    for name, tensor in theta.items():
-        axes, shape = expected[name]
-        check_shape(_NAME, f"theta[{name!r}]", tensor, shape, f"({', '.join(axes)}{',' * (len(axes) == 1)})")
-
-
-def _width(name: str, tensor: Tensor, axis: int, axes: str) -> int:
-    """Size of an axis that gives a width its value."""
-    if tensor.ndim <= axis or tensor.shape[axis] < 1:
-        raise ValueError(f"{_NAME}: theta[{name!r}] must have shape {axes}, got {tuple(tensor.shape)}")
-    return tensor.shape[axis]
+    checked_relu(_NAME, cell, n_relu, d.shape[2])
+    check_shapes(_NAME, cell, theta, z0, d.shape, s)
 
 
 def _forcing(alpha: float | Tensor, mask: Tensor | None, d: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,22 +9,26 @@ import pytest
 import torch
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda")
-from tsmodels_kernels import linear_scan, selective_scan, selective_scan_2d
+from tsmodels_kernels import affine_scan, linear_scan, plrnn_rollout, selective_scan, selective_scan_2d
 from tsmodels_kernels._cuda import SIMULATED
 
 # torch says once that the CPU kernels are overridden, which is what these tests are about
 pytestmark = pytest.mark.filterwarnings("ignore:Warning only once for all operators")
 HALVES = (torch.float16, torch.bfloat16)
+WITHOUT_HALVES = ("affine_scan", "plrnn_rollout")
 TOLERANCE = {torch.float32: (1e-5, 1e-4), torch.float16: (3e-3, 1e-2), torch.bfloat16: (3e-2, 5e-2)}
 
 
 def implementations(name):
-    """Forward and backward that the operator registers for CUDA tensors."""
+    """What the operator registers for CUDA tensors, by the suffix of its name."""
     op = importlib.import_module(f"tsmodels_kernels._{name}.op")
-    return op._implementation("cuda") if name == "linear_scan" else (op._cuda, op._cuda_backward)
+    if name == "affine_scan":  # its own backward
+        return {"": op._implementation("cuda")}
+    pair = (op._cuda, op._cuda_backward) if name.startswith("selective") else op._implementation("cuda")
+    return dict(zip(("", "_backward"), pair, strict=True))
 
 
-@pytest.fixture(params=["linear_scan", "selective_scan", "selective_scan_2d"])
+@pytest.fixture(params=["affine_scan", "linear_scan", "plrnn_rollout", "selective_scan", "selective_scan_2d"])
 def on_cuda(request, device, monkeypatch):
     """Name of an operator that now runs its CUDA kernels on tensors of ``device``."""
     name = request.param
@@ -35,8 +39,10 @@ def on_cuda(request, device, monkeypatch):
     monkeypatch.setattr(
         op, "choose", lambda op_name, tensor, backend: "reference" if backend == "reference" else "cuda"
     )
+    if name == "plrnn_rollout":  # which calls the CPU kernels past the dispatcher where it can
+        monkeypatch.setattr(op, "_direct", lambda args: False)
     library = torch.library.Library("tsmodels", "IMPL")
-    for suffix, function in zip(("", "_backward"), implementations(name), strict=True):
+    for suffix, function in implementations(name).items():
         library.impl(name + suffix, function, "CPU", allow_override=True)
     yield name
     library._destroy()
@@ -50,6 +56,18 @@ def problem(name, dtype, device):
     def draw(*shape, kind=dtype):
         return torch.randn(shape, generator=generator).to(kind).to(device)
 
+    if name == "affine_scan":
+        tensors = 0.3 * draw(2, 9, 3, 3), draw(2, 9, 3), draw(2, 3)
+        return lambda backend, J, b, state: affine_scan(J, b, state=state, backend=backend), tensors
+    if name == "plrnn_rollout":
+        shapes = (1, 3), (1, 3, 1), (3,), (3, 4), (3,), (4, 3), (4,), (3, 1)
+        tensors = tuple(0.4 * draw(*shape) for shape in shapes)
+
+        def rollout(backend, z0, s, *parameters):
+            theta = dict(zip(("A", "W1", "h1", "W2", "h2", "C"), parameters, strict=True))
+            return (plrnn_rollout("cshplrnn", theta, z0, z0.new_ones(1, 3, 3), 0.3, s=s, backend=backend),)
+
+        return rollout, tensors
     if name == "linear_scan":
         tensors = draw(2, 9, 3).sigmoid(), draw(2, 9, 3), draw(2, 3, kind=wide)
         return lambda backend, a, b, state: linear_scan(a, b, state=state, backend=backend), tensors
@@ -76,6 +94,8 @@ def problem(name, dtype, device):
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 def test_values_and_gradients_equal_the_definition(on_cuda, dtype, device):
+    if dtype in HALVES and on_cuda in WITHOUT_HALVES:
+        pytest.skip("takes what it computes in")
     function, tensors = problem(on_cuda, dtype, device)
     leaves = [t.clone().requires_grad_() for t in tensors]
     exact = [t.double().requires_grad_() for t in tensors]

@@ -1,0 +1,3 @@
+from .op import affine_scan
+
+__all__ = ["affine_scan"]
