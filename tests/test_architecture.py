@@ -14,9 +14,17 @@ MAY_IMPORT = {
     "tsmodels.layers": {"tsmodels_kernels"},
     "tsmodels.shapelets": {"tsmodels_kernels"},
     "tsmodels.models": {"tsmodels_kernels", "tsmodels.layers", "tsmodels.shapelets"},
-    "tsmodels.tasks": {"tsmodels.layers", "tsmodels.models"},
-    "tsmodels.estimators": {"tsmodels.models", "tsmodels.shapelets", "tsmodels.tasks", "tsmodels_datamodules"},
+    "tsmodels.dynamics": {"tsmodels_kernels", "tsmodels.models"},
+    "tsmodels.tasks": {"tsmodels.dynamics", "tsmodels.layers", "tsmodels.models"},
+    "tsmodels.estimators": {
+        "tsmodels.dynamics",
+        "tsmodels.models",
+        "tsmodels.shapelets",
+        "tsmodels.tasks",
+        "tsmodels_datamodules",
+    },
     "tsmodels.benchmark": {
+        "tsmodels.dynamics",
         "tsmodels.estimators",
         "tsmodels.models",
         "tsmodels.tasks",
@@ -24,7 +32,7 @@ MAY_IMPORT = {
         "tsmodels.plots",
         "tsmodels",
     },
-    "tsmodels.plots": {"tsmodels.benchmark", "tsmodels.estimators", "tsmodels.shapelets"},
+    "tsmodels.plots": {"tsmodels.benchmark", "tsmodels.dynamics", "tsmodels.estimators", "tsmodels.shapelets"},
     "tsmodels.cli": {"tsmodels.benchmark", "tsmodels.estimators", "tsmodels"},
     "tsmodels": {"tsmodels.estimators"},
 }

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sktime.classification.dummy import DummyClassifier
 
 import tsmodels
-from tsmodels.benchmark import forecasting, models
+from tsmodels.benchmark import forecasting, models, reconstruction
 from tsmodels.benchmark.long_horizon import Training
 from tsmodels.cli import main
 
@@ -230,6 +231,39 @@ def test_options_of_forecasting_are_refused_for_classifiers(run):
     code, out, err = run("--models", "Dummy", "--window-stride", "2")
     assert (code, out) == (2, "")
     assert "--window-stride is for forecasting on long-horizon sets" in err
+
+
+@pytest.mark.parametrize(
+    ("task", "function", "seeds"),
+    [("dynamics", "run_reconstruction", [0, 1, 2, 3, 4]), ("chaos", "run_chaos", [0, 1, 2])],
+    ids=["dynamics", "chaos"],
+)
+def test_dynamical_systems_have_benchmarks_of_their_own(capsys, monkeypatch, task, function, seeds):
+    asked = []
+
+    def run(datasets, models, seeds, output, *, epochs, progress):
+        asked.append([datasets, models, list(seeds), output, epochs])
+        raise tsmodels.benchmark.RequestError("enough")
+
+    monkeypatch.setattr(f"tsmodels.benchmark.{function}", run)
+    command = ["benchmark", "--task", task]
+    assert main([*command, "--models", "A", "--datasets", "B,C", "--seeds", "2", "--epochs", "7"]) == 2
+    assert main([*command, "--models", "A", "--output", "there"]) == 2
+    assert asked == [
+        [["B", "C"], ["A"], [0, 1], f"tsmodels-{task}", 7],
+        [None, ["A"], seeds, "there", None],
+    ]
+    assert capsys.readouterr().err == "tsmodels benchmark: enough\n" * 2
+
+
+def test_the_floor_of_a_system_is_a_table(capsys, monkeypatch):
+    circle = np.sin(np.arange(700)[:, None] * 0.1 + [0, np.pi / 2])
+    monkeypatch.setattr(reconstruction, "_load", lambda name: reconstruction._Series(circle, circle, 0.1))
+    assert main("benchmark --task dynamics --datasets Rossler --models Floor".split()) == 0
+    out = capsys.readouterr().out
+    assert "[1/1] Floor on Rossler: D_stsp " in out
+    assert "| Rossler  | Floor |" in out
+    assert out.splitlines()[-1] == "Results: tsmodels-dynamics (results.md, results.csv, results.json, d_stsp.png)"
 
 
 def _offline(*arguments, **options):

@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING
 import tsmodels
 from tsmodels.benchmark import (
     DEFAULT_BACKTEST_OUTPUT,
+    DEFAULT_CHAOS_OUTPUT,
     DEFAULT_DATASETS,
+    DEFAULT_DYNAMICS,
+    DEFAULT_DYNAMICS_OUTPUT,
+    DEFAULT_DYNAMICS_SEEDS,
     DEFAULT_LONG_HORIZON_OUTPUT,
     DEFAULT_MODELS,
     DEFAULT_OUTPUT,
     DEFAULT_SEEDS,
     DEFAULT_SERIES,
+    DYNAMICS_SETS,
     LONG_HORIZON_SETS,
 )
 
@@ -34,7 +39,8 @@ EXIT_OK, EXIT_CELL_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 _WIDTH_WITHOUT_TERMINAL = 100
 
 _BENCHMARK_HELP = f"""\
-Train and evaluate models: classifiers on data sets of the UCR and UEA archives, or forecasters.
+Train and evaluate models: classifiers on data sets of the UCR and UEA archives, forecasters, or
+models of dynamical systems.
 
 Without options: {" and ".join(DEFAULT_MODELS)} (sktime's, as a baseline) on
 {", ".join(DEFAULT_DATASETS)},
@@ -46,6 +52,11 @@ come with sktime ({", ".join(DEFAULT_SERIES)}).
 --task forecasting --datasets ETTh1 ...: networks by the protocol of the long-horizon forecasting
 literature, on {", ".join(LONG_HORIZON_SETS)}.
 
+--task dynamics: piecewise-linear recurrent networks learn a system from a series and are judged by
+their free run ({", ".join(DEFAULT_DYNAMICS)} are integrated, others are read from TSMODELS_DATA).
+
+--task chaos: forecasters on chaotic systems that are integrated here.
+
 Each result is kept as soon as it is there. The same command run again goes on where it stopped,
 tries again what failed, and runs nothing twice."""
 
@@ -53,8 +64,9 @@ _BENCHMARK_NOTES = """\
 written to the output folder:
   results.csv    one row per data set, model and seed
   results.json   the same with parameters and versions, and the means over seeds
-  results.md     the table (forecasting)
-  *.png          the results as pictures: accuracy.png, mase.png, or mse.png and errors_by_horizon.png
+  results.md     the table (all but classification)
+  *.png          the results as pictures: accuracy.png, mase.png, d_stsp.png, smape.png, or mse.png and
+                 errors_by_horizon.png
   errors_by_horizon.csv  errors for each step ahead (forecasting)
   cells/         a file per result, from which the above are made; delete one to run it again
 
@@ -67,7 +79,9 @@ examples:
   tsmodels benchmark --seeds 5 --epochs 20 --output quick
   tsmodels benchmark --task forecasting
   tsmodels benchmark --task forecasting --datasets ETTh1 weather --models DLinear Chimera \\
-      --lookback 96 --horizons 96 192 --epochs 10 --window-stride 4"""
+      --lookback 96 --horizons 96 192 --epochs 10 --window-stride 4
+  tsmodels benchmark --task dynamics --datasets Lorenz63 ECG_pecuzal_5d --epochs 5000
+  tsmodels benchmark --task chaos --models ContextParrot PLRNN"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     benchmark.add_argument(
-        "--task", choices=("classification", "forecasting"), default="classification", help="(default: %(default)s)"
+        "--task",
+        choices=("classification", "forecasting", "dynamics", "chaos"),
+        default="classification",
+        help="(default: %(default)s)",
     )
     benchmark.add_argument(
         "--datasets",
@@ -108,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="sets of the UCR or UEA archive; found in sktime's own data, in the folder that the environment variable "
         f"TSMODELS_DATA names, or downloaded (default: {' '.join(DEFAULT_DATASETS)}); of forecasting: short series "
-        f"(default: {' '.join(DEFAULT_SERIES)}) or long-horizon sets ({' '.join(LONG_HORIZON_SETS)}), not both",
+        f"(default: {' '.join(DEFAULT_SERIES)}) or long-horizon sets ({' '.join(LONG_HORIZON_SETS)}), not both; "
+        f"of dynamics: {' '.join(DYNAMICS_SETS)} (default: the first two); of chaos: a wrong name lists what there is "
+        "(default: all)",
     )
     benchmark.add_argument(
         "--models",
@@ -116,27 +135,30 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="classifiers of this package, MiniRocket, 1NN-DTW; a wrong name lists what there is (default: "
         f"{' '.join(DEFAULT_MODELS)}); of forecasting: NaiveLast, SeasonalNaive, Theta, ETS (short series; with "
-        "statsmodels), DLinear, Chimera, Mamba, S4D (default: all but the last two)",
+        "statsmodels), DLinear, Chimera, Mamba, S4D (default: all but the last two); of dynamics: Floor, shPLRNN, "
+        "shPLRNN-aGTF, ALRNN (default: all); of chaos: a wrong name lists what there is",
     )
     benchmark.add_argument(
         "--seeds",
         nargs="+",
         metavar="N",
         help="one number: so many seeds, 0, 1, ...; several numbers, or one with a comma ('7,'): these seeds "
-        f"(default: {len(DEFAULT_SEEDS)}); models that draw nothing at random run once",
+        f"(default: {len(DEFAULT_SEEDS)}; of dynamics {len(DEFAULT_DYNAMICS_SEEDS)}); models that draw nothing at "
+        "random run once",
     )
     benchmark.add_argument(
         "--epochs",
         "--max-epochs",
         type=_positive,
         metavar="N",
-        help="max_epochs of the models that are trained in epochs (default: each model's own; 10 on long-horizon sets)",
+        help="max_epochs of the models that are trained in epochs (default: each model's own; 10 on long-horizon sets, "
+        "1000 of dynamics)",
     )
     benchmark.add_argument(
         "--output",
         metavar="DIR",
         help=f"folder for the results (default: {DEFAULT_OUTPUT}, {DEFAULT_BACKTEST_OUTPUT} for short series, "
-        f"{DEFAULT_LONG_HORIZON_OUTPUT} for long-horizon sets)",
+        f"{DEFAULT_LONG_HORIZON_OUTPUT} for long-horizon sets, {DEFAULT_DYNAMICS_OUTPUT}, {DEFAULT_CHAOS_OUTPUT})",
     )
     short = benchmark.add_argument_group("forecasting, short series")
     short.add_argument("--cutoffs", type=_positive, metavar="N", help="number of cutoffs of each series (default: 3)")
@@ -174,9 +196,9 @@ def _names(given: Sequence[str] | None) -> list[str] | None:
     return None if given is None else [name for text in given for name in text.split(",") if name]
 
 
-def _seeds(given: Sequence[str] | None) -> Sequence[int]:
+def _seeds(given: Sequence[str] | None, default: Sequence[int] = DEFAULT_SEEDS) -> Sequence[int]:
     if given is None:
-        return DEFAULT_SEEDS
+        return default
     from tsmodels.benchmark import RequestError
 
     text = " ".join(given)
@@ -205,9 +227,7 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
     try:
         _refuse_other_options(arguments)
         with ConsoleProgress(console) as progress:
-            results = {"classification": _classify, "backtest": _backtest, "long-horizon": _long_horizon}[
-                _kind(arguments)
-            ](arguments, progress)
+            results = _RUNS[_kind(arguments)](arguments, progress)
     except BenchmarkError as error:
         print(f"tsmodels benchmark: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -220,11 +240,15 @@ _FILES = {
     "classification": "results.csv, results.json, accuracy.png",
     "backtest": "results.md, results.csv, results.json, errors_by_horizon.csv, mase.png",
     "long-horizon": "results.md, results.csv, results.json, errors_by_horizon.csv, errors_by_horizon.png, mse.png",
+    "dynamics": "results.md, results.csv, results.json, d_stsp.png",
+    "chaos": "results.md, results.csv, results.json, smape.png",
 }
 _OUTPUTS = {
     "classification": DEFAULT_OUTPUT,
     "backtest": DEFAULT_BACKTEST_OUTPUT,
     "long-horizon": DEFAULT_LONG_HORIZON_OUTPUT,
+    "dynamics": DEFAULT_DYNAMICS_OUTPUT,
+    "chaos": DEFAULT_CHAOS_OUTPUT,
 }
 _OPTIONS_OF = {
     "cutoffs": "backtest",
@@ -237,8 +261,8 @@ _NAMES_OF_KINDS = {"backtest": "short series", "long-horizon": "long-horizon set
 
 def _kind(arguments: argparse.Namespace) -> str:
     """Return which benchmark is asked for; of forecasting the names of the data sets say it."""
-    if arguments.task == "classification":
-        return "classification"
+    if arguments.task != "forecasting":
+        return arguments.task
     names = _names(arguments.datasets) or []
     return "long-horizon" if any(name in LONG_HORIZON_SETS for name in names) else "backtest"
 
@@ -315,6 +339,44 @@ def _long_horizon(arguments: argparse.Namespace, progress: ConsoleProgress) -> p
         training=training,
         progress=progress,
     )
+
+
+def _dynamics(arguments: argparse.Namespace, progress: ConsoleProgress) -> pd.DataFrame:
+    from tsmodels.benchmark import run_reconstruction
+
+    return run_reconstruction(
+        _names(arguments.datasets),
+        _names(arguments.models),
+        _seeds(arguments.seeds, DEFAULT_DYNAMICS_SEEDS),
+        _output(arguments),
+        epochs=arguments.epochs,
+        progress=progress,
+    )
+
+
+def _chaos(arguments: argparse.Namespace, progress: ConsoleProgress) -> pd.DataFrame:
+    from tsmodels.benchmark import run_chaos
+    from tsmodels.benchmark.forecasting import left_out
+
+    if arguments.models is None and "Theta" in left_out():
+        print("left out: Theta, which needs statsmodels (not installed)")
+    return run_chaos(
+        _names(arguments.datasets),
+        _names(arguments.models),
+        _seeds(arguments.seeds),
+        _output(arguments),
+        epochs=arguments.epochs,
+        progress=progress,
+    )
+
+
+_RUNS = {
+    "classification": _classify,
+    "backtest": _backtest,
+    "long-horizon": _long_horizon,
+    "dynamics": _dynamics,
+    "chaos": _chaos,
+}
 
 
 def _console() -> Console:

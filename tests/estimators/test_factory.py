@@ -11,13 +11,13 @@ import pytest
 from sklearn.base import clone
 from torch import nn
 
-from tsmodels.estimators import NetClassifier, all_estimators, classifier, forecaster
+from tsmodels.estimators import NetClassifier, NetForecaster, all_estimators, classifier, forecaster
 from tsmodels.estimators._base import CLASSIFICATION
 from tsmodels.estimators._forecaster import FORECASTING
 from tsmodels.estimators._training import TRAINING
 
 OWN = {"classifier": list(CLASSIFICATION), "forecaster": list(FORECASTING)}
-MADE = [*all_estimators("classifier"), *all_estimators("forecaster")]
+MADE = [each for each in all_estimators() if issubclass(each, NetClassifier | NetForecaster)]
 EVERY = pytest.mark.parametrize("estimator", MADE, ids=lambda each: each.__name__)
 
 

@@ -409,4 +409,5 @@ def test_a_network_of_ones_own_without_covariates_or_quantiles():
 
 def test_all_forecasters_are_listed():
     names = [each.__name__ for each in all_estimators("forecaster")]
-    assert names == ["ChimeraForecaster", "DLinearForecaster", "MambaForecaster", "S4DForecaster"]
+    networks = ["ChimeraForecaster", "DLinearForecaster", "MambaForecaster", "S4DForecaster"]
+    assert names == sorted([*networks, "ALRNNForecaster", "ContextParrotForecaster", "PLRNNForecaster"])

@@ -1,8 +1,9 @@
 """Many data sets by many models by many seeds: a run that resumes, and results that say how they were obtained.
 
 Classifiers on archive sets (:func:`run_benchmark`), forecasters on short series at several cutoffs
-(:func:`run_backtest`), and networks by the protocol of the long-horizon forecasting literature
-(:func:`run_long_horizon`).
+(:func:`run_backtest`), networks by the protocol of the long-horizon forecasting literature (:func:`run_long_horizon`),
+models of dynamical systems judged by their free run (:func:`run_reconstruction`), and forecasters on chaotic systems
+(:func:`run_chaos`).
 
 Importing the package imports neither sktime nor torch nor pandas: a name is loaded when it is first asked for.
 """
@@ -15,20 +16,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsmodels.benchmark._errors import BenchmarkError, OutputError, RequestError
     from tsmodels.benchmark._tables import load_horizon_errors
+    from tsmodels.benchmark.chaos import run_chaos
     from tsmodels.benchmark.forecasting import BacktestSeries, run_backtest
     from tsmodels.benchmark.long_horizon import run_long_horizon
     from tsmodels.benchmark.models import available_models
+    from tsmodels.benchmark.reconstruction import run_reconstruction
     from tsmodels.benchmark.results import load_results, summarise
     from tsmodels.benchmark.runner import Progress, run_benchmark
 
 __all__ = [
     "DEFAULT_BACKTEST_OUTPUT",
+    "DEFAULT_CHAOS_OUTPUT",
     "DEFAULT_DATASETS",
+    "DEFAULT_DYNAMICS",
+    "DEFAULT_DYNAMICS_OUTPUT",
+    "DEFAULT_DYNAMICS_SEEDS",
     "DEFAULT_LONG_HORIZON_OUTPUT",
     "DEFAULT_MODELS",
     "DEFAULT_OUTPUT",
     "DEFAULT_SEEDS",
     "DEFAULT_SERIES",
+    "DYNAMICS_SETS",
     "LONG_HORIZON_SETS",
     "BacktestSeries",
     "BenchmarkError",
@@ -40,7 +48,9 @@ __all__ = [
     "load_results",
     "run_backtest",
     "run_benchmark",
+    "run_chaos",
     "run_long_horizon",
+    "run_reconstruction",
     "summarise",
 ]
 
@@ -57,6 +67,13 @@ DEFAULT_BACKTEST_OUTPUT = "tsmodels-forecasting"
 LONG_HORIZON_SETS = ("ETTh1", "ETTh2", "ETTm1", "ETTm2", "weather", "exchange_rate", "national_illness")
 DEFAULT_LONG_HORIZON_OUTPUT = "tsmodels-long-horizon"
 
+# the first three are integrated here, the others are files
+DYNAMICS_SETS = ("Lorenz63", "Lorenz96", "Rossler", "ECG_pecuzal_5d", "EEG", "Lorenz63_GTF", "Lorenz63_ALRNN")
+DEFAULT_DYNAMICS = ("Lorenz63", "Lorenz96")
+DEFAULT_DYNAMICS_SEEDS = (0, 1, 2, 3, 4)
+DEFAULT_DYNAMICS_OUTPUT = "tsmodels-dynamics"
+DEFAULT_CHAOS_OUTPUT = "tsmodels-chaos"
+
 _MODULES = {
     "BacktestSeries": "forecasting",
     "BenchmarkError": "_errors",
@@ -66,6 +83,8 @@ _MODULES = {
     "available_models": "models",
     "load_horizon_errors": "_tables",
     "load_results": "results",
+    "run_chaos": "chaos",
+    "run_reconstruction": "reconstruction",
     "run_backtest": "forecasting",
     "run_benchmark": "runner",
     "run_long_horizon": "long_horizon",

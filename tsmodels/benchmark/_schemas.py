@@ -6,7 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BACKTEST", "CLASSIFICATION", "LONG_HORIZON", "SCHEMAS", "Schema", "schema_of", "schema_of_record"]
+__all__ = [
+    "BACKTEST",
+    "CHAOS",
+    "CLASSIFICATION",
+    "LONG_HORIZON",
+    "RECONSTRUCTION",
+    "SCHEMAS",
+    "Schema",
+    "schema_of",
+    "schema_of_record",
+]
 
 
 @dataclass(frozen=True)
@@ -22,11 +32,16 @@ class Schema:
     required : tuple of str
         Those that every finished cell has.
     spreads : tuple of str
-        Those whose standard deviation between seeds is told.
+        Those whose spread between seeds is told.
     facts : tuple of str
         Whole numbers about a cell.
     keys : tuple of str
         Whole numbers that tell cells apart, beside data set, model, seed and configuration.
+    counts : tuple of str
+        Whole numbers that are added up over seeds.
+    robust : bool
+        Whether seeds are summed up by median and median absolute deviation (columns with ``_mad`` behind their name),
+        which a single run that went wrong does not move, or by mean and standard deviation (``_std``).
     """
 
     task: str
@@ -35,6 +50,13 @@ class Schema:
     spreads: tuple[str, ...]
     facts: tuple[str, ...]
     keys: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    robust: bool = False
+
+    @property
+    def spread(self) -> str:
+        """What stands behind the name of a measure to name its spread."""
+        return "_mad" if self.robust else "_std"
 
     @property
     def columns(self) -> dict[str, str]:
@@ -47,7 +69,7 @@ class Schema:
             **dict.fromkeys(self.keys, "Int64"),
             "status": "object",
             **dict.fromkeys(self.measures, "float64"),
-            **dict.fromkeys(self.facts, "Int64"),
+            **dict.fromkeys((*self.facts, *self.counts), "Int64"),
             "error": "object",
             "finished_at": "object",
         }
@@ -88,7 +110,25 @@ LONG_HORIZON = Schema(
     facts=("n_parameters", "epochs", "best_epoch", "n_channels", "n_train", "n_val", "n_test"),
     keys=("lookback", "horizon"),
 )
-SCHEMAS = {schema.task: schema for schema in (CLASSIFICATION, BACKTEST, LONG_HORIZON)}
+# a run that diverges is finished and has no measures
+RECONSTRUCTION = Schema(
+    task="dynamics",
+    measures=("d_stsp", "d_h", "pe_20", "lyapunov_max", "kaplan_yorke", *_TIMES),
+    required=_TIMES,
+    spreads=("d_stsp", "d_h", "pe_20", "lyapunov_max"),
+    facts=("n_parameters", "epochs", "n_channels", "n_train", "n_test"),
+    counts=("divergent",),
+    robust=True,
+)
+CHAOS = Schema(
+    task="chaos",
+    measures=("smape", "valid_time", *_TIMES),
+    required=("smape", "valid_time", *_TIMES),
+    spreads=("smape", "valid_time"),
+    facts=("n_parameters", "n_train", "n_test"),
+)
+# in this order tables are told apart by the first measure: backtests have a column smape too
+SCHEMAS = {schema.task: schema for schema in (CLASSIFICATION, BACKTEST, LONG_HORIZON, RECONSTRUCTION, CHAOS)}
 
 
 def schema_of(columns: Iterable[str]) -> Schema:

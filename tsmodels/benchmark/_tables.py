@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tsmodels.benchmark._markdown import aligned, failures, seconds, whole
 from tsmodels.benchmark._schemas import BACKTEST, LONG_HORIZON, Schema, schema_of, schema_of_record
 from tsmodels.benchmark.results import read_cells, summarise
 
@@ -41,7 +42,7 @@ def markdown(results: pd.DataFrame) -> str:
         best = float(np.nanmin([*band[schema.measures[0]].to_numpy(), np.inf]))
         for i, row in enumerate(band.to_dict("records")):
             rows.append((_band_name(row, schema) if i == 0 else "", *_cells(row, schema, best)))
-    return "\n".join([*_aligned(rows), "", *(f"- {note}" for note in _notes(summary, schema))]) + "\n"
+    return "\n".join([*aligned(rows), "", *(f"- {note}" for note in _notes(summary, schema))]) + "\n"
 
 
 def _band_name(row: dict[str, Any], schema: Schema) -> str:
@@ -61,14 +62,14 @@ def _cells(row: dict[str, Any], schema: Schema, best: float) -> list[str]:
         measures += [_spread(row, "smape", 1), _spread(row, "rmse", _digits(row["rmse"]))]
         measures += [_spread(row, "coverage_90", 2)]
     else:
-        measures += [_spread(row, "mae"), _whole(row["best_epoch"])]
+        measures += [_spread(row, "mae"), whole(row["best_epoch"])]
     return [
         row["label"],
         seeds,
         *measures,
-        _seconds(row["fit_seconds"]),
-        _seconds(row["predict_seconds"]),
-        _whole(row["n_parameters"]),
+        seconds(row["fit_seconds"]),
+        seconds(row["predict_seconds"]),
+        whole(row["n_parameters"]),
     ]
 
 
@@ -95,10 +96,7 @@ def _notes(summary: pd.DataFrame, schema: Schema) -> Iterator[str]:
     yield f"Bold: the lowest {_HEADINGS[schema.task][0]} of a data set."
     if not all(summary["seeded"]):
         yield "Seeds 'none': the model draws nothing at random and is run once."
-    for row in summary.to_dict("records"):
-        if row["n_failed"]:
-            error = next(iter(row["error"].splitlines()), "")[:200]
-            yield f"FAILED: {row['label']} on {row['dataset']}, {row['n_failed']} cell(s): {error}"
+    yield from failures(summary)
 
 
 def _published(summary: pd.DataFrame) -> Iterator[str]:
@@ -121,26 +119,6 @@ def _spread(row: dict[str, Any], measure: str, digits: int = 3) -> str:
 
 def _digits(value: float) -> int:
     return 0 if value >= 100 else 1 if value >= 10 else 3
-
-
-def _whole(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else ""
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """Fill the columns up to one width, texts to the left and numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for i, row in enumerate(rows):
-        cells = enumerate(zip(row, widths, strict=True))
-        filled = [text.ljust(width) if j < 2 else text.rjust(width) for j, (text, width) in cells]
-        yield f"| {' | '.join(filled)} |"
-        if i == 0:
-            marks = ["-" * width if j < 2 else "-" * (width - 1) + ":" for j, width in enumerate(widths)]
-            yield f"| {' | '.join(marks)} |"
 
 
 def load_horizon_errors(folder: str | os.PathLike[str]) -> pd.DataFrame:

@@ -25,11 +25,22 @@ from tsmodels.benchmark.runner import Job, Progress, checked_names, checked_seed
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PROTOCOL", "BacktestSeries", "available_forecasters", "bundled_series", "left_out", "run_backtest"]
+__all__ = [
+    "PROTOCOL",
+    "BacktestSeries",
+    "available_forecasters",
+    "bundled_series",
+    "chosen_makers",
+    "folds_of",
+    "left_out",
+    "run_backtest",
+    "without_remember_data_warning",
+]
 
 PROTOCOL = "expanding window; every model is fitted anew at each cutoff on what lies before it, nothing is tuned"
 COVERAGE = 0.9
 _N_CUTOFFS = 3
+_SLOW = {"Mamba", "S4D"}  # left out by default: minutes, not a quarter of an hour
 _DETERMINISTIC = {"ETS"}  # its random_state is for simulated paths, of which there are none here
 
 
@@ -107,7 +118,7 @@ def left_out() -> dict[str, str]:
 def _naive(season: int) -> Any:
     from sktime.forecasting.naive import NaiveForecaster
 
-    with _without_remember_data_warning():
+    with without_remember_data_warning():
         return NaiveForecaster("last", sp=season)
 
 
@@ -115,14 +126,14 @@ def _theta(series: BacktestSeries) -> Any:
     from sktime.forecasting.theta import ThetaForecaster
 
     # its seasonal adjustment divides by the series, which must be positive for that
-    with _without_remember_data_warning():
+    with without_remember_data_warning():
         return ThetaForecaster(sp=series.seasonality, deseasonalize=bool(np.min(series.y.to_numpy()) > 0))
 
 
 def _ets(series: BacktestSeries) -> Any:
     from sktime.forecasting.exp_smoothing import ExponentialSmoothing
 
-    with _without_remember_data_warning():
+    with without_remember_data_warning():
         return ExponentialSmoothing(trend="add", damped_trend=True, seasonal="add", sp=series.seasonality)
 
 
@@ -133,7 +144,7 @@ def _ours(name: str, series: BacktestSeries, **settings: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _without_remember_data_warning() -> Iterator[None]:
+def without_remember_data_warning() -> Iterator[None]:
     """Silence sktime's announcement of another default: a forecaster is fitted once here and never updated.
 
     To be entered anew for each step: modules of sktime that are imported on the way put filters of their own in front.
@@ -197,7 +208,8 @@ def run_backtest(
         raise RequestError(f"n_cutoffs must be at least 1, got {n_cutoffs}.")
     if epochs is not None and epochs < 1:
         raise RequestError(f"epochs must be at least 1, got {epochs}.")
-    makers, seeds = _makers(models), checked_seeds(seeds)
+    known = available_forecasters()
+    makers, seeds = chosen_makers(models, known, [name for name in known if name not in _SLOW]), checked_seeds(seeds)
     series = {name: _loaded(name, load or bundled_series) for name in checked_names(datasets, DEFAULT_SERIES)}
     for name, each in series.items():
         _require_length(name, each, n_cutoffs)
@@ -206,7 +218,7 @@ def run_backtest(
     for name, each in series.items():
         for model, make in makers.items():
             estimator = make(each)
-            with _without_remember_data_warning():
+            with without_remember_data_warning():
                 estimator = estimator if epochs is None else configured(estimator, max_epochs=epochs)
             estimators[name, model] = estimator
             settings = {"horizon": each.horizon, "seasonality": each.seasonality, "n_cutoffs": n_cutoffs}
@@ -218,7 +230,27 @@ def run_backtest(
     return run_cells(_Backtest(series, estimators, n_cutoffs), cells, output, progress or Progress())
 
 
-def _makers(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str, Callable[[BacktestSeries], Any]]:
+def chosen_makers(
+    models: Iterable[str] | Mapping[str, Any] | None,
+    known: Mapping[str, Callable[[BacktestSeries], Any]],
+    default: Iterable[str],
+) -> dict[str, Callable[[BacktestSeries], Any]]:
+    """Return makers of the forecasters asked for.
+
+    Parameters
+    ----------
+    models : iterable of str, mapping of str to forecaster, or None
+        Names out of `known`, or names of your own with a forecaster each, or None for `default`.
+    known : mapping
+        Makers by name.
+    default : iterable of str
+        Names; those that cannot be run here are left out.
+
+    Raises
+    ------
+    RequestError
+        If there is no model, none of a given name, or something in a mapping is no forecaster.
+    """
     if isinstance(models, str):
         raise RequestError(f"models must be a list of names, got {models!r}.")
     if isinstance(models, Mapping):
@@ -227,9 +259,7 @@ def _makers(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str, Calla
                 raise RequestError(f"models[{name!r}] must be an unfitted sktime forecaster, got {estimator!r}.")
         chosen = {name: lambda series, estimator=each: estimator for name, each in models.items()}
     else:
-        known = available_forecasters()
-        default = [name for name in known if name not in ("Mamba", "S4D")]  # minutes, not a quarter of an hour
-        names = default if models is None else list(dict.fromkeys(models))
+        names = [name for name in default if name in known] if models is None else list(dict.fromkeys(models))
         for name in names:
             if name in left_out():
                 package = left_out()[name]
@@ -271,15 +301,15 @@ class _Backtest(Job):
 
     def warm_up(self, cell: Cell) -> float:
         start = time.perf_counter()
-        with _without_remember_data_warning():
+        with without_remember_data_warning():
             quick = configured(self._estimators[cell.dataset, cell.model], random_state=0, max_epochs=1)
         with contextlib.suppress(Exception):  # a model that cannot run shows it in its cells, where the error is kept
-            _folds(quick, self._series[cell.dataset], 1)
+            folds_of(quick, self._series[cell.dataset], 1)
         return time.perf_counter() - start
 
     def run(self, cell: Cell) -> dict[str, Any]:
         series = self._series[cell.dataset]
-        with _without_remember_data_warning():
+        with without_remember_data_warning():
             estimator = configured(self._estimators[cell.dataset, cell.model], random_state=cell.seed)
         facts = {
             "task": BACKTEST.task,
@@ -306,7 +336,7 @@ class _Backtest(Job):
 
 
 def _measured(estimator: Any, series: BacktestSeries, n_cutoffs: int) -> dict[str, Any]:
-    folds, n_parameters = _folds(estimator, series, n_cutoffs)
+    folds, n_parameters = folds_of(estimator, series, n_cutoffs)
     truth = np.stack([fold["y"] for fold in folds])  # fold, step, channel
     errors = truth - np.stack([fold["forecast"] for fold in folds])
     scaled = np.abs(errors) / np.stack([fold["scale"] for fold in folds])[:, None]
@@ -337,7 +367,7 @@ def _measured(estimator: Any, series: BacktestSeries, n_cutoffs: int) -> dict[st
     }
 
 
-def _folds(estimator: Any, series: BacktestSeries, n_cutoffs: int) -> tuple[list[dict[str, Any]], int | None]:
+def folds_of(estimator: Any, series: BacktestSeries, n_cutoffs: int) -> tuple[list[dict[str, Any]], int | None]:
     """Forecast from each cutoff; arrays are (step, channel), of intervals (step, channel, lower and upper)."""
     from sktime.split import ExpandingWindowSplitter
 
@@ -347,7 +377,7 @@ def _folds(estimator: Any, series: BacktestSeries, n_cutoffs: int) -> tuple[list
     folds, n_parameters = [], None
     for past, future in splitter.split(series.y):
         y_past, y_future = series.y.iloc[past], series.y.iloc[future]
-        with _without_remember_data_warning():
+        with without_remember_data_warning():
             start = time.perf_counter()
             fitted = configured(estimator).fit(y_past, fh=steps)
             done = time.perf_counter()

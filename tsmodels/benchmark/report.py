@@ -11,7 +11,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from tsmodels.benchmark._schemas import CLASSIFICATION, schema_of, schema_of_record
+from tsmodels.benchmark._dynamics_tables import chaos_markdown, reconstruction_markdown
+from tsmodels.benchmark._markdown import failures, first_line, seconds
+from tsmodels.benchmark._schemas import (
+    BACKTEST,
+    CHAOS,
+    CLASSIFICATION,
+    LONG_HORIZON,
+    RECONSTRUCTION,
+    schema_of,
+    schema_of_record,
+)
 from tsmodels.benchmark._tables import markdown
 from tsmodels.benchmark.cells import PROTOCOL, Cell
 from tsmodels.benchmark.results import summarise
@@ -24,7 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ConsoleProgress", "print_table", "result_table"]
 
-_NAMES = {"mase": "MASE", "mse": "MSE"}
+_NAMES = {"mase": "MASE", "mse": "MSE", "smape": "sMAPE", "d_stsp": "D_stsp"}
+_TABLES = {
+    BACKTEST.task: markdown,
+    LONG_HORIZON.task: markdown,
+    RECONSTRUCTION.task: reconstruction_markdown,
+    CHAOS.task: chaos_markdown,
+}
 
 
 class ConsoleProgress(Progress):
@@ -91,13 +107,14 @@ class ConsoleProgress(Progress):
         self._bar.update(self._task, completed=self._n_done)
         width = len(str(self._n_cells))
         if record["status"] == "finished":
-            times = f"fit {_seconds(record['fit_seconds'])} s, predict {_seconds(record['predict_seconds'])} s"
+            times = f"fit {seconds(record['fit_seconds'])} s, predict {seconds(record['predict_seconds'])} s"
             schema = schema_of_record(record)
             assert schema is not None  # of the cells that this package runs
             measure = schema.measures[0]
-            outcome = f"{_NAMES.get(measure, measure)} {record[measure]:.3f}, {times}"
+            reached = "diverged" if record[measure] is None else f"{_NAMES.get(measure, measure)} {record[measure]:.3f}"
+            outcome = f"{reached}, {times}"
         else:
-            outcome = f"FAILED: {_first_line(record['error'])}"
+            outcome = f"FAILED: {first_line(record['error'])}"
         self._say(f"[{self._n_done:{width}}/{self._n_cells}] {cell}: {outcome}")
         if self._n_done == self._n_cells:
             self._bar.update(self._task, description="writing the tables")
@@ -115,8 +132,8 @@ def print_table(console: Console, results: pd.DataFrame) -> None:
     results : DataFrame
         As from :func:`tsmodels.benchmark.run_benchmark`, or of forecasters.
     """
-    if schema_of(results.columns) is not CLASSIFICATION:
-        console.print(markdown(results), markup=False, highlight=False, soft_wrap=True, end="")
+    if (schema := schema_of(results.columns)) is not CLASSIFICATION:
+        console.print(_TABLES[schema.task](results), markup=False, highlight=False, soft_wrap=True, end="")
         return
     console.print(result_table(results))
     for line in _notes(results):
@@ -153,8 +170,8 @@ def _model_cells(row: dict[str, Any]) -> list[str]:
         f"{seeds} [red]({failed} failed)[/red]" if failed else seeds,
         _mean_and_spread(row["accuracy"], row["accuracy_std"]),
         f"{row['balanced_accuracy']:.3f}",
-        _seconds(row["fit_seconds"]),
-        _seconds(row["predict_seconds"]),
+        seconds(row["fit_seconds"]),
+        seconds(row["predict_seconds"]),
         f"{row['n_parameters']:,}" if isinstance(row["n_parameters"], int) else "",
     ]
 
@@ -167,19 +184,8 @@ def _notes(results: pd.DataFrame) -> Iterator[str]:
     yield "Times: mean of one fit, and of predicting all test cases; imports and compilation are not in them."
     if not all(summary["seeded"]):
         yield "Seeds 'none': the model draws nothing at random and is run once."
-    for row in summary.to_dict("records"):
-        if row["n_failed"]:
-            yield f"FAILED: {row['label']} on {row['dataset']}, {row['n_failed']} cell(s): {_first_line(row['error'])}"
+    yield from failures(summary)
 
 
 def _mean_and_spread(mean: float, spread: float) -> str:
     return f"{mean:.3f}" if spread != spread else f"{mean:.3f} ± {spread:.3f}"  # NaN: a single cell has no spread
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-
-
-def _first_line(error: str) -> str:
-    line = next(iter(error.splitlines()), "")
-    return line if len(line) <= 200 else line[:197] + "..."

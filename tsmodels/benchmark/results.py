@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import tsmodels
 from tsmodels.benchmark._errors import OutputError
-from tsmodels.benchmark._schemas import CLASSIFICATION, schema_of, schema_of_record
+from tsmodels.benchmark._schemas import CLASSIFICATION, Schema, schema_of, schema_of_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,10 @@ def load_results(folder: str | os.PathLike[str]) -> pd.DataFrame:
         Measures of classifiers: ``accuracy``, ``balanced_accuracy``, ``log_loss`` and ``auroc`` (missing without
         probabilities). Of backtested forecasters: ``mase``, ``smape`` (percent), ``rmse`` and ``coverage_90`` (missing
         without intervals), with ``horizon`` and ``n_cutoffs``. Of long-horizon forecasts: ``mse``, ``mae`` and
-        ``val_mse`` of the scaled data, with ``lookback``, ``horizon``, ``epochs`` and ``best_epoch``.
+        ``val_mse`` of the scaled data, with ``lookback``, ``horizon``, ``epochs`` and ``best_epoch``. Of reconstructed
+        dynamics: ``d_stsp``, ``d_h``, ``pe_20``, ``lyapunov_max`` (per unit of time) and ``kaplan_yorke``, all missing
+        where the free run diverged (``divergent`` is 1). Of forecasts of chaotic systems: ``smape`` (0 to 200) and
+        ``valid_time`` (in Lyapunov times).
 
     Raises
     ------
@@ -170,7 +173,7 @@ def to_frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Return means over seeds.
+    """Return means over seeds; of reconstructed dynamics medians.
 
     Parameters
     ----------
@@ -185,7 +188,9 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         where the table has several of that model), ``n_finished``, ``n_failed``, ``seeded`` (whether the model draws
         anything at random), the mean of each measure over the finished cells under the measure's name, the standard
         deviation between seeds of the main ones with ``_std`` behind it (with n - 1, missing for a single cell),
-        ``n_parameters`` and other whole numbers about the cells, and ``error`` (of the first failed cell).
+        ``n_parameters`` and other whole numbers about the cells, and ``error`` (of the first failed cell). Of
+        reconstructed dynamics: the median, the median absolute deviation with ``_mad`` behind the name, and the number
+        of ``divergent`` runs.
     """
     import pandas as pd
 
@@ -204,15 +209,30 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
             "n_finished": len(finished),
             "n_failed": len(failed),
             "seeded": bool(group["seed"].notna().any()),
-            **finished[list(schema.measures)].mean().to_dict(),
-            **{f"{name}_std": finished[name].std() for name in schema.spreads},
+            **_centres(finished, schema).to_dict(),
+            **{f"{name}{schema.spread}": _spread(finished[name], schema) for name in schema.spreads},
             **{name: group[name].dropna().max() for name in schema.facts},
+            **{name: finished[name].sum() for name in schema.counts},
             "error": failed["error"].iloc[0] if len(failed) else None,
         }
         rows.append(row)
     columns = ["dataset", "model", "configuration", "label", *schema.keys, "n_finished", "n_failed", "seeded"]
-    columns += [*schema.measures, *(f"{name}_std" for name in schema.spreads), *schema.facts, "error"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys((*schema.keys, *schema.facts), "Int64"))
+    columns += [*schema.measures, *(f"{name}{schema.spread}" for name in schema.spreads)]
+    columns += [*schema.facts, *schema.counts, "error"]
+    whole = (*schema.keys, *schema.facts, *schema.counts)
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(whole, "Int64"))
+
+
+def _centres(finished: pd.DataFrame, schema: Schema) -> Any:
+    measures = finished[list(schema.measures)]
+    return measures.median() if schema.robust else measures.mean()
+
+
+def _spread(values: Any, schema: Schema) -> float:
+    """Return the spread between seeds, missing for a single cell."""
+    if not schema.robust:
+        return values.std()
+    return (values - values.median()).abs().median() if values.count() > 1 else float("nan")
 
 
 def environment() -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         ShapeFormerClassifier,
         VSFormerClassifier,
     )
+    from tsmodels.estimators.dynamics import ALRNNForecaster, ContextParrotForecaster, PLRNNForecaster
     from tsmodels.estimators.forecasters import (
         ChimeraForecaster,
         DLinearForecaster,
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
     from tsmodels.estimators.transformers import ShapeletTransform
 
 __all__ = [
+    "ALRNNForecaster",
     "ChimeraClassifier",
     "ChimeraForecaster",
+    "ContextParrotForecaster",
     "DLinearForecaster",
     "MambaClassifier",
     "MambaForecaster",
     "NetClassifier",
     "NetForecaster",
+    "PLRNNForecaster",
     "S4DClassifier",
     "S4DForecaster",
     "ShapeFormerClassifier",
@@ -42,13 +46,16 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "ALRNNForecaster": "dynamics",
     "ChimeraClassifier": "classifiers",
     "ChimeraForecaster": "forecasters",
+    "ContextParrotForecaster": "dynamics",
     "DLinearForecaster": "forecasters",
     "MambaClassifier": "classifiers",
     "MambaForecaster": "forecasters",
     "NetClassifier": "_base",
     "NetForecaster": "_forecaster",
+    "PLRNNForecaster": "dynamics",
     "S4DClassifier": "classifiers",
     "S4DForecaster": "forecasters",
     "ShapeFormerClassifier": "classifiers",

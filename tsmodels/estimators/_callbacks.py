@@ -57,16 +57,29 @@ class RecordCurves(L.Callback):
     def __init__(self) -> None:
         self.n_epochs = 0
         self.curves: dict[str, list[float]] = {}
-        self._validated = False
+        self._validated = self._unread = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note that this epoch has a validation."""
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Read the values of the epoch; its validation has run by now."""
+        """Note that an epoch is over: a module may log in its own hook, which comes after that of callbacks."""
+        self._unread = True
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Read the values of the epoch before."""
+        self._read(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Read the values of the last epoch."""
+        self._read(trainer)
+
+    def _read(self, trainer: L.Trainer) -> None:
+        if not self._unread:
+            return
         for name, value in trainer.callback_metrics.items():
             stale = name.startswith("val/") and not self._validated  # Lightning keeps showing the last one
             curve = self.curves.setdefault(name, [math.nan] * self.n_epochs)
             curve.append(math.nan if stale else float(value))
-        self.n_epochs, self._validated = self.n_epochs + 1, False
+        self.n_epochs, self._validated, self._unread = self.n_epochs + 1, False, False

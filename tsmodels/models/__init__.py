@@ -7,11 +7,13 @@ if TYPE_CHECKING:
     from .chimera import ChimeraForClassification, ChimeraForForecasting
     from .dlinear import DLinearForForecasting
     from .mamba import MambaForClassification, MambaForForecasting
+    from .plrnn import PLRNN
     from .s4d import S4DForClassification, S4DForForecasting
     from .shapeformer import ShapeFormerForClassification
     from .vsformer import VSFormerForClassification
 
 __all__ = [
+    "PLRNN",
     "ChimeraForClassification",
     "ChimeraForForecasting",
     "DLinearForForecasting",
@@ -29,6 +31,7 @@ _MODULES = {
     "DLinearForForecasting": "dlinear",
     "MambaForClassification": "mamba",
     "MambaForForecasting": "mamba",
+    "PLRNN": "plrnn",
     "S4DForClassification": "s4d",
     "S4DForForecasting": "s4d",
     "ShapeFormerForClassification": "shapeformer",

@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsmodels.tasks.classification import ClassificationTask
+    from tsmodels.tasks.dynamics import DYNAMICS_PRESETS, DynamicsTask
     from tsmodels.tasks.forecasting import ForecastingTask
 
-__all__ = ["ClassificationTask", "ForecastingTask"]
+__all__ = ["DYNAMICS_PRESETS", "ClassificationTask", "DynamicsTask", "ForecastingTask"]
 
-_MODULES = {"ClassificationTask": "classification", "ForecastingTask": "forecasting"}
+_MODULES = {
+    "ClassificationTask": "classification",
+    "DYNAMICS_PRESETS": "dynamics",
+    "DynamicsTask": "dynamics",
+    "ForecastingTask": "forecasting",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -42,6 +42,8 @@ class NetTask(L.LightningModule):
         See :class:`~tsmodels.tasks.ClassificationTask`.
     """
 
+    schedules: tuple[str, ...] = SCHEDULES  # a task may know others
+
     def __init__(
         self,
         network: nn.Module,
@@ -53,7 +55,7 @@ class NetTask(L.LightningModule):
     ):
         super().__init__()
         named_or_callable(optimizer, OPTIMIZERS, "optimizer")
-        named_or_callable(schedule, SCHEDULES, "schedule")
+        named_or_callable(schedule, self.schedules, "schedule")
         self.save_hyperparameters(ignore=["network", "optimizer", "schedule"])
         self.network = build(network) if isinstance(network, Mapping) else _plain_network(network)
         self.optimizer, self.schedule, self.lr, self.weight_decay = optimizer, schedule, lr, weight_decay
