@@ -44,7 +44,7 @@ def main() -> None:
     L.seed_everything(0, verbose=False)
     data = load(arguments.fast)
     network = PLRNN(3, cell="cshplrnn", hidden_dim=50)
-    task = DynamicsTask(network, forcing="gtf", alpha=0.15, lr=1e-3, lr_end=1e-5)
+    task = DynamicsTask(network, forcing="gtf", alpha=0.15, lr=5e-3, lr_end=1e-5)
     trainer = L.Trainer(
         max_epochs=2 if arguments.fast else arguments.epochs,
         accelerator="cpu",
@@ -53,6 +53,7 @@ def main() -> None:
         enable_model_summary=False,
         enable_progress_bar=not arguments.fast,
         limit_val_batches=0,
+        log_every_n_steps=1000,
     )
     trainer.fit(task, datamodule=data)
 
@@ -72,8 +73,8 @@ def main() -> None:
 
     true = data.test_series[:N_DRAWN]
     generated = network.generate(torch.from_numpy(true[None, :1]).float(), len(true))[0].numpy()
-    ax = plot_attractor(true, generated)
-    ax.get_figure().savefig(arguments.output, dpi=150)
+    axes = plot_attractor(true, generated)
+    axes[0].get_figure().savefig(arguments.output, dpi=150)
     print("picture:", arguments.output)
 
 

@@ -17,6 +17,7 @@ A, B = CHAOS_TABLE[:2]
 class Oracle(BaseForecaster):
     """Knows the stretches and adds an error from a step on."""
 
+    _config = {"remember_data": False}
     _tags = {"y_inner_mtype": "pd.Series", "capability:exogenous": False, "requires-fh-in-fit": False}
     fitted: list[np.ndarray] = []
 

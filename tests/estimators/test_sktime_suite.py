@@ -36,11 +36,13 @@ SLOW = [each for each in all_estimators("forecaster") if each.__name__ not in QU
 FAST = [each for each in all_estimators() if each not in SLOW]
 
 
-# sktime about its own checks: a single class, distributions without skpro, and its concatenation of forecasts
+# sktime about its own checks: a single class, distributions without skpro, and its concatenation of forecasts; and
+# ours about networks that have seen one or two training steps and then run freely
 pytestmark = [
     pytest.mark.filterwarnings("ignore:only single label seen in y"),
     pytest.mark.filterwarnings("ignore:Forecasters' predict_proba requires skpro"),
     pytest.mark.filterwarnings("ignore:Sorting by default when concatenating all DatetimeIndex"),
+    pytest.mark.filterwarnings("ignore:.* values of the free run left the range"),
 ]
 
 

@@ -2,7 +2,6 @@
 
 import doctest
 import math
-from types import SimpleNamespace
 
 import lightning.pytorch as L
 import numpy as np
@@ -523,21 +522,3 @@ def test_an_almost_linear_network_uses_its_regions():
     trainer(max_epochs=40).fit(task, data)
     states = task.network.states(torch.from_numpy(data.train_series[None, :1]), 5000)
     assert len(task.network.pattern(states[0]).unique(dim=0)) >= 2
-
-
-@pytest.mark.slow
-def test_a_filtered_network_sees_through_the_filter():
-    response = [0.1, 0.2, 0.3, 0.2, 0.1, 0.05, 0.05]
-    clean = make_trajectory("lorenz63", 20_000, dt=0.05, seed=0)
-    blurred = np.stack([np.convolve(channel, response, "valid") for channel in clean.T], 1)
-    found = {}
-    for name, choices, options in (
-        ("filtered", {"observation": "linear", "response": response}, {"response": response}),
-        ("identity", {}, {}),
-    ):
-        data = DynamicsDataModule(blurred, test_fraction=0.25, **options)
-        task = DynamicsTask(network(hidden_dim=50, **choices), lr=5e-3)
-        trainer(max_epochs=60).fit(task, data)
-        (measures,) = trainer().test(task, data, verbose=False)
-        found[name] = SimpleNamespace(**{key.split("/")[1]: value for key, value in measures.items()})
-    assert found["filtered"].d_stsp < found["identity"].d_stsp

@@ -57,8 +57,7 @@ DYNAMICS_MODELS = (_FLOOR, "shPLRNN", "shPLRNN-aGTF", "ALRNN")
 # Presets of tsmodels.tasks: the settings of the papers where they treat the system.
 _SHALLOW = dict.fromkeys(_SYSTEMS_3D, "quick") | {"Lorenz96": "quick", "ECG_pecuzal_5d": "gtf_ecg", "EEG": "gtf_eeg"}
 _ADAPTIVE = {"EEG": "mean_jacobian"}
-_ALMOST_LINEAR = dict.fromkeys(_SYSTEMS_3D, "al_lorenz63") | {
-    "Rossler": "al_rossler",
+_ALMOST_LINEAR = dict.fromkeys(_SYSTEMS_3D, "al_quick") | {
     "Lorenz96": "al_lorenz96",
     "ECG_pecuzal_5d": "al_ecg",
     "EEG": "al_eeg",

@@ -252,7 +252,7 @@ def plrnn_rollout(
             _accepted.add(signature)
     if solver not in SOLVERS:
         raise ValueError(f"{_NAME}: solver must be one of {', '.join(map(repr, SOLVERS))}; got {solver!r}")
-    alpha, mask = _forcing(alpha, mask, d)
+    alpha, mask = forcing(alpha, mask, d)
     if solver == "newton" or (solver == "auto" and d.is_cuda):
         newton = kernel_module(__package__, "newton")
         if solver == "newton" or (backend != "reference" and newton.is_worthwhile(cell, d, alpha, mask)):
@@ -283,7 +283,7 @@ def _check(cell, theta, z0, d, s, n_relu) -> None:
     check_shapes(_NAME, cell, theta, z0, d.shape, s)
 
 
-def _forcing(alpha: float | Tensor, mask: Tensor | None, d: Tensor) -> tuple[Tensor, Tensor]:
+def forcing(alpha: float | Tensor, mask: Tensor | None, d: Tensor) -> tuple[Tensor, Tensor]:
     """``alpha`` (T,) and ``mask`` (M,) in the dtype of ``d``, constants."""
     _, T, M = d.shape
     if not isinstance(alpha, Tensor):
