@@ -33,6 +33,12 @@ def load(fast: bool) -> DynamicsDataModule:
     return DynamicsDataModule(train, test=test, window=200, seed=0)
 
 
+def print_fixed_point(of: str, place: np.ndarray, rates: np.ndarray) -> None:
+    """Print where a fixed point is, and the eigenvalue with the largest real part."""
+    leading = rates[np.argmax(rates.real)]
+    print(f"  {of:10}", *(f"{value:7.2f}" for value in place), f"   {leading.real:6.2f} ± {abs(leading.imag):5.2f} i")
+
+
 def main() -> None:
     """Train, measure, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,11 +71,14 @@ def main() -> None:
     print(f"{'PE(20), 20 free steps':30}{found.pe:10.2e}{0:16}")
     print(f"{'largest Lyapunov exponent':30}{found.lyapunov[0]:10.3f}{TRUE_EXPONENT:16.3f}")
 
+    print("fixed points, and the fastest growth around them with its angular frequency, per unit of time")
     wing = np.sqrt(8 / 3 * 27)
-    print("fixed points of the equations:", np.round([[0, 0, 0], [wing, wing, 27], [-wing, -wing, 27]], 2).tolist())
+    for place in ([0.0, 0.0, 0.0], [wing, wing, 27.0], [-wing, -wing, 27.0]):
+        rates = np.linalg.eigvals(LORENZ.jacobian(0.0, np.array(place), **LORENZ.parameters))
+        print_fixed_point("equations", np.array(place), rates)
     for point in fixed_points(network, data.test_series[:: max(1, len(data.test_series) // 2000)]):
-        place = data.scaler.inverse(torch.from_numpy(point.points))[0]
-        print("fixed point of the network:", np.round(place.numpy(), 2).tolist())
+        place = data.scaler.inverse(torch.from_numpy(point.points))[0].numpy()
+        print_fixed_point("network", place, np.log(point.eigenvalues.astype(complex)) / LORENZ.dt)
 
     true = data.test_series[:N_DRAWN]
     generated = network.generate(torch.from_numpy(true[None, :1]).float(), len(true))[0].numpy()

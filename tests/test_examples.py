@@ -12,7 +12,7 @@ PRINTED = {
     "explain_gestures": ["shapelets found in", "accuracy on 40 test cases", "shapelets are there, by class"],
     "forecast_energy": ["mean absolute error of 2 forecasts", "of the values lie in its 90 % intervals"],
     "lightning_forecasting": ["test/mse", "test/mae"],
-    "reconstruct_lorenz": ["D_stsp, state space", "largest Lyapunov exponent", "fixed points of the equations"],
+    "reconstruct_lorenz": ["D_stsp, state space", "largest Lyapunov exponent", "fixed points, and the fastest growth"],
 }
 
 
