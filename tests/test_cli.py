@@ -259,7 +259,7 @@ def test_dynamical_systems_have_benchmarks_of_their_own(capsys, monkeypatch, tas
 def test_the_floor_of_a_system_is_a_table(capsys, monkeypatch):
     circle = np.sin(np.arange(700)[:, None] * 0.1 + [0, np.pi / 2])
     monkeypatch.setattr(reconstruction, "_load", lambda name: reconstruction._Series(circle, circle, 0.1))
-    assert main("benchmark --task dynamics --datasets Rossler --models Floor".split()) == 0
+    assert main(["benchmark", "--task", "dynamics", "--datasets", "Rossler", "--models", "Floor"]) == 0
     out = capsys.readouterr().out
     assert "[1/1] Floor on Rossler: D_stsp " in out
     assert "| Rossler  | Floor |" in out

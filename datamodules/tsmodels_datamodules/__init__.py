@@ -16,12 +16,21 @@ if TYPE_CHECKING:
     from tsmodels_datamodules._dynamics_sets import DynamicsSet, load_dynamics_set
     from tsmodels_datamodules._forecasting_module import ForecastingSetDataModule
     from tsmodels_datamodules._forecasting_sets import load_forecasting_set
+    from tsmodels_datamodules._gridded import GriddedDataModule, GriddedSeries, load_sst
+    from tsmodels_datamodules._moving_digits import MovingMNISTDataModule
     from tsmodels_datamodules._panel import Panel, PanelDataset, apply_missing, panel_loader, to_panel
     from tsmodels_datamodules._panel_module import PanelDataModule
     from tsmodels_datamodules._scaling import PanelScaler
     from tsmodels_datamodules._series import SeriesPanel, to_series
     from tsmodels_datamodules._splits import stratified_split
-    from tsmodels_datamodules._systems import CHAOS_TABLE, SYSTEMS, System, lyapunov_spectrum, make_inputs, make_trajectory
+    from tsmodels_datamodules._systems import (
+        CHAOS_TABLE,
+        SYSTEMS,
+        System,
+        lyapunov_spectrum,
+        make_inputs,
+        make_trajectory,
+    )
     from tsmodels_datamodules._window_dataset import SeriesScaler, WindowDataset, window_loader
     from tsmodels_datamodules._windows import WindowDataModule
 
@@ -34,6 +43,9 @@ __all__ = [
     "DynamicsDataModule",
     "DynamicsSet",
     "ForecastingSetDataModule",
+    "GriddedDataModule",
+    "GriddedSeries",
+    "MovingMNISTDataModule",
     "Panel",
     "PanelDataModule",
     "PanelDataset",
@@ -48,6 +60,7 @@ __all__ = [
     "load_archive",
     "load_dynamics_set",
     "load_forecasting_set",
+    "load_sst",
     "lyapunov_spectrum",
     "make_inputs",
     "make_trajectory",
@@ -65,6 +78,9 @@ _MODULES = {
     "DynamicsDataModule": "_dynamics",
     "DynamicsSet": "_dynamics_sets",
     "ForecastingSetDataModule": "_forecasting_module",
+    "GriddedDataModule": "_gridded",
+    "GriddedSeries": "_gridded",
+    "MovingMNISTDataModule": "_moving_digits",
     "Panel": "_panel",
     "PanelDataModule": "_panel_module",
     "PanelDataset": "_panel",
@@ -81,6 +97,7 @@ _MODULES = {
     "load_archive": "_archive",
     "load_dynamics_set": "_dynamics_sets",
     "load_forecasting_set": "_forecasting_sets",
+    "load_sst": "_gridded",
     "lyapunov_spectrum": "_systems",
     "make_inputs": "_systems",
     "make_trajectory": "_systems",

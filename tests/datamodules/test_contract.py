@@ -16,6 +16,8 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 import tsmodels_datamodules
 from tsmodels_datamodules._dynamics import DynamicsDataModule
+from tsmodels_datamodules._gridded import GriddedDataModule
+from tsmodels_datamodules._moving_digits import MovingMNISTDataModule
 from tsmodels_datamodules._panel_module import LabelledPanelModule
 from tsmodels_datamodules._windows import WindowModule
 
@@ -53,8 +55,8 @@ def test_every_exported_datamodule_has_a_row():
 
 
 def test_every_exported_datamodule_is_of_a_kind_with_a_contract():
-    """Those of the other kinds are test_window_contract.py and test_dynamics_module.py."""
-    kinds = (LabelledPanelModule, WindowModule, DynamicsDataModule)
+    """The other kinds have test_window_contract.py, test_dynamics_module.py, test_gridded.py, test_moving_digits.py."""
+    kinds = (LabelledPanelModule, WindowModule, DynamicsDataModule, GriddedDataModule, MovingMNISTDataModule)
     assert exported(LightningDataModule) == set().union(*map(exported, kinds))
 
 

@@ -28,6 +28,16 @@ CHOICES = {
             {"gates": "half"},
         ],
     ),
+    "ConvS5ForClassification": (
+        {"d_model": 8, "d_state": 4, "n_layers": 2, "dropout": 0.0},
+        [
+            {},
+            {"bidirectional": False},
+            {"bidirectional": False, "mixer": "resnet", "kernel": 5, "prenorm": False},
+            {"layout": "pixel", "pooling": "both"},
+            {"layout": "pixel", "mixer": "standard", "pooling": "last"},
+        ],
+    ),
     "MambaForClassification": (
         {"d_model": 8, "d_state": 3, "n_layers": 2, "dropout": 0.0},
         [

@@ -4,6 +4,9 @@ from ._attention import JoinedAttention, PostNormBlock
 from ._batch_norm import MaskedBatchNorm2d
 from ._closed_loop import ClosedLoop2D
 from ._conv import CausalDepthwiseConv
+from ._conv_lstm import ConvLSTMLayer
+from ._conv_ssm import ConvS5SSM
+from ._conv_ssm_layer import ChannelNorm, ConvS5Layer, frame_norm, same_conv
 from ._covariates import CovariateRegression
 from ._discretize import inverse_softplus, log_uniform_step_bias
 from ._gaps import fill_gaps
@@ -24,9 +27,13 @@ __all__ = [
     "AttentionPooling",
     "BiChimera2D",
     "CausalDepthwiseConv",
+    "ChannelNorm",
     "Chimera2D",
     "ChimeraBlock",
     "ClosedLoop2D",
+    "ConvLSTMLayer",
+    "ConvS5Layer",
+    "ConvS5SSM",
     "CovariateRegression",
     "ForecastingHead",
     "Intervals",
@@ -49,8 +56,10 @@ __all__ = [
     "ShapeletMatch",
     "diagonal_eigenvalues",
     "fill_gaps",
+    "frame_norm",
     "interval_level",
     "interval_statistics",
     "inverse_softplus",
     "log_uniform_step_bias",
+    "same_conv",
 ]

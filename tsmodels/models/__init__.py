@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .chimera import ChimeraForClassification, ChimeraForForecasting
+    from .convlstm import ConvLSTMForFrames
+    from .convs5 import ConvS5ForClassification, ConvS5ForFrames
     from .dlinear import DLinearForForecasting
+    from .frame_transformer import TransformerForFrames
     from .mamba import MambaForClassification, MambaForForecasting
     from .plrnn import PLRNN
     from .s4d import S4DForClassification, S4DForForecasting
@@ -16,18 +19,25 @@ __all__ = [
     "PLRNN",
     "ChimeraForClassification",
     "ChimeraForForecasting",
+    "ConvLSTMForFrames",
+    "ConvS5ForClassification",
+    "ConvS5ForFrames",
     "DLinearForForecasting",
     "MambaForClassification",
     "MambaForForecasting",
     "S4DForClassification",
     "S4DForForecasting",
     "ShapeFormerForClassification",
+    "TransformerForFrames",
     "VSFormerForClassification",
 ]
 
 _MODULES = {
     "ChimeraForClassification": "chimera",
     "ChimeraForForecasting": "chimera",
+    "ConvLSTMForFrames": "convlstm",
+    "ConvS5ForClassification": "convs5",
+    "ConvS5ForFrames": "convs5",
     "DLinearForForecasting": "dlinear",
     "MambaForClassification": "mamba",
     "MambaForForecasting": "mamba",
@@ -35,6 +45,7 @@ _MODULES = {
     "S4DForClassification": "s4d",
     "S4DForForecasting": "s4d",
     "ShapeFormerForClassification": "shapeformer",
+    "TransformerForFrames": "frame_transformer",
     "VSFormerForClassification": "vsformer",
 }
 

@@ -1,9 +1,10 @@
-"""Pictures of results, forecasts, shapelets and dynamics, in Matplotlib's objects: no window, no global state."""
+"""Pictures of results, forecasts, frames, shapelets, dynamics, in Matplotlib's objects: no window, no global state."""
 
 from tsmodels.plots._dynamics import plot_attractor, plot_spectra, plot_traces, plot_training
 from tsmodels.plots._dynamics_maps import plot_bifurcation, plot_cycles, plot_symbol_graph
 from tsmodels.plots._explanations import plot_explanation
 from tsmodels.plots._forecasts import plot_forecast
+from tsmodels.plots._frames import plot_frame_metrics, plot_frames, save_gif
 from tsmodels.plots._horizons import plot_horizon_errors
 from tsmodels.plots._results import plot_accuracy, plot_errors
 from tsmodels.plots._shapelets import (
@@ -22,6 +23,8 @@ __all__ = [
     "plot_errors",
     "plot_explanation",
     "plot_forecast",
+    "plot_frame_metrics",
+    "plot_frames",
     "plot_horizon_errors",
     "plot_null",
     "plot_shapelet_distances",
@@ -32,4 +35,5 @@ __all__ = [
     "plot_symbol_graph",
     "plot_traces",
     "plot_training",
+    "save_gif",
 ]

@@ -7,14 +7,16 @@ if TYPE_CHECKING:
     from tsmodels.tasks.classification import ClassificationTask
     from tsmodels.tasks.dynamics import DYNAMICS_PRESETS, DynamicsTask
     from tsmodels.tasks.forecasting import ForecastingTask
+    from tsmodels.tasks.frames import FramesTask
 
-__all__ = ["DYNAMICS_PRESETS", "ClassificationTask", "DynamicsTask", "ForecastingTask"]
+__all__ = ["DYNAMICS_PRESETS", "ClassificationTask", "DynamicsTask", "ForecastingTask", "FramesTask"]
 
 _MODULES = {
     "ClassificationTask": "classification",
     "DYNAMICS_PRESETS": "dynamics",
     "DynamicsTask": "dynamics",
     "ForecastingTask": "forecasting",
+    "FramesTask": "frames",
 }
 
 
