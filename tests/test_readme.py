@@ -13,11 +13,11 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 
 
-def test_there_are_four_snippets_and_two_commands():
-    assert (len(SNIPPETS), len(COMMANDS)) == (4, 2)
+def test_there_are_five_snippets_and_two_commands():
+    assert (len(SNIPPETS), len(COMMANDS)) == (5, 2)
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=["classifier", "forecaster", "lightning", "operator"])
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["classifier", "forecaster", "dynamics", "lightning", "operator"])
 def test_snippet_runs_as_written(snippet, tmp_path):
     done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -291,12 +291,11 @@ def test_predictions_and_free_runs_follow_the_equations(network, choices):
         np.testing.assert_allclose(runs.free(x[:15], 10, None if s is None else s[1:]), expected, atol=1e-12)
 
 
-def test_what_columns_show_of_the_corrected_state_is_where_a_free_run_starts(network):
+def test_a_free_run_starts_from_the_corrected_state_also_from_what_columns_do_not_show(network):
     made = network(latent_dim=3, observation="linear", cell="alrnn")
     x, _ = data_for(made, 15)
     _, z = followed(made, x, None, 0.1)
-    shown = made.decode(z).detach()
-    expected = made.decode(stepped(made, made.encode(shown), None))[0].detach()
+    expected = made.decode(stepped(made, z, None))[0].detach()
     np.testing.assert_allclose(Runs(made, 0.1).free(x, 1, None)[0], expected, atol=1e-12)
 
 
@@ -450,12 +449,34 @@ def test_exponents_and_symbols(turning):
     assert exponents.shape == (2,) and -0.1 < exponents[0] < 0.02 and exponents[1] < exponents[0] + 1e-12
     np.testing.assert_allclose(turning.lyapunov_spectrum(n_steps=2000, dt=0.5), 2 * exponents)
     y = circle(60, 0.05)
-    fitted = ALRNNForecaster(latent_dim=5, max_epochs=1, batches_per_epoch=2, random_state=0).fit(y)
+    small = {"latent_dim": 5, "n_relu": 2, "forcing": "sparse", "max_epochs": 1, "batches_per_epoch": 2}
+    fitted = ALRNNForecaster(**small, random_state=0).fit(y)
     codes = fitted.symbols()
     assert codes.index.equals(y.index) and codes.between(0, 3).all()
     first = torch.tensor(fitted._points()[0][:1]).float()
     states = torch.cat([fitted.network_.start(first)[:, None], fitted.network_.states(first[None], 59)], 1)[0]
     np.testing.assert_array_equal(codes, fitted.network_.pattern(states).numpy() @ [1, 2])
+
+
+def test_gradients_are_clipped_by_the_task():
+    y = circle(60, 0.05)
+    plain, clipped = (PLRNNForecaster(**SMALL, gradient_clip_val=clip).fit(y) for clip in (None, 1e-6))
+    weights = [each.network_.W1.detach().numpy() for each in (plain, clipped)]
+    assert not np.array_equal(*weights)
+
+
+def test_inputs_must_have_the_times_of_the_forecast():
+    X, y = circle(66), circle(60, 0.05)
+    fitted = PLRNNForecaster(**SMALL).fit(y, X=X.iloc[:60])
+    fitted.predict([1, 2, 3], X=X.iloc[60:63])
+    for rows in ([61, 62, 63], [60, 62, 63]):
+        with pytest.raises(ValueError, match="X has no row for"):
+            fitted.predict([1, 2, 3], X=X.iloc[rows])
+
+
+def test_simulating_leaves_the_horizon_of_fit():
+    fitted = PLRNNForecaster(**SMALL).fit(circle(60, 0.05), fh=[1, 2])
+    assert len(fitted.simulate(7)) == 7 and len(fitted.predict()) == 2
 
 
 def test_delays_of_a_single_column():
@@ -517,7 +538,7 @@ def test_inputs_must_be_there_for_all_steps(driven):
     y, X, fitted = driven
     with pytest.raises(ValueError, match=r"fitted with X, its external inputs: predict needs X for every step"):
         fitted.predict(fh=[1])
-    with pytest.raises(ValueError, match="X has 3 rows after"):
+    with pytest.raises(ValueError, match="X has no row for"):
         fitted.predict(fh=[1, 5], X=X.iloc[300:303])
     with pytest.raises(ValueError, match=r"n=301, but X is known for 300 points only"):
         fitted.get_reconstruction(301)

@@ -40,7 +40,8 @@ def reconstruction_markdown(results: pd.DataFrame) -> str:
         "Lyapunov exponent per unit of time; D_KY: Kaplan-Yorke dimension.",
         "Floor: the first half of the test series against the second; of Floor, lambda_1 and D_KY are those of the "
         "true system, where it is known.",
-        "Divergent: runs whose free run left all bounds; they have no measures and are not in the medians.",
+        "Divergent: runs whose free run left all bounds, or has no point in the bins of the test series; they have no "
+        "D_stsp and are not in its median.",
         *failures(summary),
     ]
     return _page(rows, notes, n_texts=2)

@@ -56,7 +56,7 @@ _SYSTEMS_3D = ("Lorenz63", "Lorenz63_GTF", "Lorenz63_ALRNN", "Rossler")
 DYNAMICS_MODELS = (_FLOOR, "shPLRNN", "shPLRNN-aGTF", "ALRNN")
 # Presets of tsmodels.tasks: the settings of the papers where they treat the system.
 _SHALLOW = dict.fromkeys(_SYSTEMS_3D, "quick") | {"Lorenz96": "quick", "ECG_pecuzal_5d": "gtf_ecg", "EEG": "gtf_eeg"}
-_ADAPTIVE = {"EEG": "mean_jacobian"}
+_ADAPTIVE = {"ECG_pecuzal_5d": "agtf_ecg", "EEG": "agtf_eeg"}
 _ALMOST_LINEAR = dict.fromkeys(_SYSTEMS_3D, "al_quick") | {
     "Lorenz96": "al_lorenz96",
     "ECG_pecuzal_5d": "al_ecg",
@@ -70,12 +70,13 @@ def _settings(dataset: str, model: str, epochs: int | None) -> Preset | None:
 
     if model == _FLOOR:
         return None
-    preset = DYNAMICS_PRESETS[(_ALMOST_LINEAR if model == "ALRNN" else _SHALLOW)[dataset]]
+    names = {"ALRNN": _ALMOST_LINEAR, "shPLRNN-aGTF": _SHALLOW | _ADAPTIVE}.get(model, _SHALLOW)
+    preset = DYNAMICS_PRESETS[names[dataset]]
     network, task = dict(preset.network), dict(preset.task)
     if model != "ALRNN" and dataset == "Lorenz96":
         network["hidden_dim"] = 256
     if model == "shPLRNN-aGTF":
-        task |= {"forcing": "adaptive", "alpha_method": _ADAPTIVE.get(dataset, "product")}
+        task["forcing"] = "adaptive"
     epochs = epochs or _QUICK_EPOCHS
     if epochs < _LONG_SCHEDULE:  # too short for the coldest end
         task["lr_end"] = max(task["lr_end"], 1e-5)
@@ -106,14 +107,15 @@ def run_reconstruction(
     models : iterable of str, optional
         "Floor" (no model: one half of the test series against the other), "shPLRNN" (clipped shallow network,
         generalised teacher forcing), "shPLRNN-aGTF" (forcing adapted to the Jacobians) and "ALRNN" (almost-linear
-        network, sparse forcing). By default all.
+        network; generalised teacher forcing on the systems of three variables, sparse forcing on the others). By
+        default all.
     seeds : iterable of int, default=(0, 1, 2, 3, 4)
         Of initial weights, windows and noise.
     output : path, default="tsmodels-dynamics"
         Folder for ``cells/*.json``, ``results.csv``, ``results.json``, ``results.md`` and ``d_stsp.png``.
     epochs : int, optional
         Of 50 batches of 16 windows each, by default 1000. The learning rate falls to 1e-5, with 2000 epochs and more
-        to 1e-6.
+        to 1e-6, except that of ALRNN.
     progress : Progress, optional
         Told of each step.
 
@@ -294,7 +296,7 @@ def _measures(found: Reconstruction) -> dict[str, Any]:
         "pe_20": _number(found.pe),
         "lyapunov_max": exponents[0] if exponents else None,
         "kaplan_yorke": _number(found.kaplan_yorke),
-        "divergent": int(found.divergent),
+        "divergent": int(found.divergent or math.isnan(found.d_stsp)),
         "lyapunov": exponents,
     }
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from sktime.forecasting.base import BaseForecaster
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
-from tsmodels.estimators._context import appended, future_rows
+from tsmodels.estimators._context import appended
 from tsmodels.estimators._dynamics_runs import Embedding, Runs, best_gain
 from tsmodels.estimators._training import (
     check_training,
@@ -30,7 +30,7 @@ __all__ = ["DynamicsForecaster"]
 
 _SHORTEST = 10
 _NETWORK = ("cell", "latent_dim", "hidden_dim", "n_relu", "n_bases", "observation")
-_TRAINER = ("max_epochs", "batch_size", "lr", "gradient_clip_val", "verbose", "trainer_kwargs")
+_TRAINER = ("max_epochs", "batch_size", "lr", "verbose", "trainer_kwargs")
 
 
 class DynamicsForecaster(BaseForecaster):
@@ -80,6 +80,7 @@ class DynamicsForecaster(BaseForecaster):
     update_epochs: int
     batches_per_epoch: int
     batch_size: int
+    gradient_clip_val: float | None
     lr: float
     lr_end: float
     accelerator: str
@@ -126,7 +127,12 @@ class DynamicsForecaster(BaseForecaster):
         """Train on the whole sample, and learn from it how the trained network errs."""
         training = {name: getattr(self, name) for name in _TRAINER}
         # the loss does not show whether a free run has collapsed, so no epoch is chosen by it
-        training |= {"val_fraction": None, "patience": None, "precision": "32-true"} | changed
+        training |= {
+            "val_fraction": None,
+            "patience": None,
+            "precision": "32-true",
+            "gradient_clip_val": None,
+        } | changed
         check_training(training)
         device = resolve_device(self.accelerator, self.devices)
         points, inputs = self._points()
@@ -154,7 +160,7 @@ class DynamicsForecaster(BaseForecaster):
                 lr_end=self.lr_end,
                 noise=self.noise,
                 seed=self._seed,
-                **(self.task_kwargs or {}),
+                **{"gradient_clip": self.gradient_clip_val or 0.0, **(self.task_kwargs or {})},
             )
             self.history_ = train(task, data, training, device)
         require_finite(task.network, lr)
@@ -240,8 +246,14 @@ class DynamicsForecaster(BaseForecaster):
                 f"{type(self).__name__} was fitted with X, its external inputs: predict needs X for every step from "
                 "the end of y to the last step of fh"
             )
-        rows = future_rows(X.loc[:, self._inputs.columns], self._sample.index[-1], n_steps, n_steps)
-        return _scaled(rows, self._x_scaler)
+        times = ForecastingHorizon(np.arange(1, n_steps + 1), is_relative=True).to_absolute_index(self.cutoff)
+        absent = times.difference(X.index)
+        if len(absent):
+            raise ValueError(
+                f"X has no row for {absent[0]}: X must hold a row for every step from the end of y to the last step of "
+                "fh"
+            )
+        return _scaled(X.loc[times, self._inputs.columns], self._x_scaler)
 
     def _inputs_of_context(self, future: np.ndarray | None) -> np.ndarray | None:
         if future is None or self._inputs is None:

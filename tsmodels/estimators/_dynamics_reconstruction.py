@@ -81,7 +81,11 @@ class ReconstructingForecaster(DynamicsForecaster):
             ``predict(fh=[1, ..., n], X=X)``.
         """
         require_count("n", n)
-        return self.predict(fh=np.arange(1, n + 1), X=X)
+        asked = self._fh
+        try:
+            return self.predict(fh=np.arange(1, n + 1), X=X)
+        finally:
+            self._fh = asked  # of fit: a later predict() is for that
 
     def lyapunov_spectrum(self, *, dt: float = 1.0, n_steps: int = 20_000, n_transient: int = 1000) -> np.ndarray:
         """Return the Lyapunov exponents of the network along its free run from the last point.

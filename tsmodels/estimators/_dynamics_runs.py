@@ -55,7 +55,8 @@ class Runs:
     def free(self, context: np.ndarray, n_steps: int, s: np.ndarray | None) -> np.ndarray:
         """The steps after a context (w, channel); ``s`` has the inputs of w - 1 steps in it, and of these."""
         inputs = None if s is None else self._batch(s)
-        return _array(self.network.generate(self._batch(self._start(context, s)), n_steps, inputs, self.gain))
+        with torch.no_grad():
+            return _array(self.network.decode(self._ahead(self.network, self._batch(context), n_steps, inputs)))
 
     def states(self, first: np.ndarray, n_steps: int, s: np.ndarray | None) -> np.ndarray:
         """Latent states of a first point (1, channel) and of the free run from it, (1 + n_steps, latent_dim)."""
@@ -79,20 +80,19 @@ class Runs:
         inputs = torch.cat([past, errors], 1)
         if s is not None:
             inputs = torch.cat([self._batch(s).expand(n_runs, -1, -1), inputs], -1)
-        start = self._batch(self._start(context, s)).expand(n_runs, -1, -1)
-        seen = network.generate(start, n_steps, inputs, self.gain)
+        start = self._batch(context).expand(n_runs, -1, -1)
+        with torch.no_grad():
+            seen = network.decode(self._ahead(network, start, n_steps, inputs))
         corrected = self.gain * self.network.decode(self.network.encode(errors))  # this much is in the state already
         return (seen + errors - corrected).detach().double().numpy()
 
-    def _start(self, context: np.ndarray, s: np.ndarray | None) -> np.ndarray:
-        """The context, its last point replaced by what the corrected state shows: networks begin fully forced."""
-        if len(context) == 1 or self.gain == 1.0:
-            return context
-        x, before = self._batch(context), None if s is None else self._batch(s[: len(context) - 1])
-        with torch.no_grad():
-            z = self.network.rollout(x, before, self.gain)[:, -1:]
-            z = z + self.gain * self.network.mask * (self.network.encode(x[:, -1:]) - z)
-            return np.vstack([context[:-1], _array(self.network.decode(z))])
+    def _ahead(self, network: PLRNN, x: Tensor, n_steps: int, s: Tensor | None) -> Tensor:
+        """States of the steps after a context (run, w, channel), from the corrected state at its end."""
+        n, z = x.shape[1] - 1, network.start(x[:, 0])
+        if n:
+            z = network.rollout(x, None if s is None else s[:, :n], self.gain)[:, -1]
+            z = z + self.gain * network.mask * (network.encode(x[:, -1]) - z)
+        return network.free_run(z, n_steps, None if s is None else s[:, n:])
 
     def _batch(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(_dtype(self.network))[None]

@@ -228,7 +228,7 @@ class PLRNN(nn.Module):
             States of the steps after the context, without gradient.
         """
         context, inputs = self._context(x, s, alpha, n_steps)
-        return self._free_run(context[:, -1], n_steps, inputs)
+        return self.free_run(context[:, -1], n_steps, inputs)
 
     @torch.no_grad()
     def generate(self, x: Tensor, n_steps: int, s: Tensor | None = None, alpha: float | Tensor | None = None) -> Tensor:
@@ -241,7 +241,7 @@ class PLRNN(nn.Module):
             the context, the states before it count as equal to its first.
         """
         context, inputs = self._context(x, s, alpha, n_steps)
-        states = self._free_run(context[:, -1], n_steps, inputs)
+        states = self.free_run(context[:, -1], n_steps, inputs)
         if not self.n_lost:
             return self.decode(states)
         missing = max(0, self.n_lost - context.shape[1])
@@ -284,8 +284,11 @@ class PLRNN(nn.Module):
         strength[-1] = 1.0
         return torch.cat([first, states + strength[:, None] * self.mask * (targets - states)], 1), after
 
-    def _free_run(self, z: Tensor, n_steps: int, s: Tensor | None) -> Tensor:
-        """States after ``z``, computed on the CPU: one step waits for the other, which leaves a GPU nothing to do."""
+    def free_run(self, z: Tensor, n_steps: int, s: Tensor | None) -> Tensor:
+        """Return the states (batch, n_steps, latent_dim) after states ``z`` (batch, latent_dim), without gradient.
+
+        Computed on the CPU: one step waits for the other, which leaves a GPU nothing to do.
+        """
         theta = {name: tensor.detach().cpu() for name, tensor in self.theta.items()}
         inputs = None if s is None else s.cpu()
         return plrnn_simulate(self.cell, theta, z.cpu(), n_steps, inputs, n_relu=self.n_relu).to(z.device)

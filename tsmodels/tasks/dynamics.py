@@ -204,7 +204,8 @@ class DynamicsTask(NetTask):
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """Take a step on a batch, if its gradient is finite."""
-        if self.forcing == "adaptive" and (batch_idx + 1) % self.alpha_every == 0:
+        every = min(self.alpha_every, int(self.trainer.num_training_batches))  # at least once in a short epoch
+        if self.forcing == "adaptive" and (batch_idx + 1) % every == 0:
             self._adapt_alpha(batch)
         error = self._error(batch)
         penalty = self.penalties(self.network)
@@ -251,7 +252,8 @@ class DynamicsTask(NetTask):
 
     def predict_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the free run (batch, n - 1, channel) from the first step of series (batch, n, channel)."""
-        return self.network.generate(batch["x"][:, :1], batch["x"].shape[1] - 1, batch.get("s"))
+        start = batch.get("signal", batch["x"])[:, :1]
+        return self.network.generate(start, batch["x"].shape[1] - 1, batch.get("s"))
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule in Lightning's form."""
