@@ -256,6 +256,8 @@ def test_a_fixed_point_follows_its_parameter():
     shifted = bifurcation(network, ("h", 0), values, [5.0], n_points=3, inputs=[1.0])
     assert shifted.states == pytest.approx(by_offset.states + 4)
     assert network.theta["h"].item() == 0
+    with pytest.raises(ValueError, match="C acts through the external inputs"):
+        bifurcation(network, ("C", 0, 0), values, [5.0])
 
 
 def test_orbits_that_diverge_are_missing():

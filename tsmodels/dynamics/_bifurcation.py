@@ -117,6 +117,8 @@ def _changed(network: PLRNN, parameter: tuple, value: float, inputs) -> Piecewis
     if name not in theta:
         known = ", ".join([*theta, *(["inputs"] if network.n_inputs else [])])
         raise ValueError(f"parameter must begin with one of {known}; got {name!r}.")
+    if name == "C" and inputs is None:
+        raise ValueError("C acts through the external inputs, which are 0: pass inputs.")
     _replace(name, theta[name].numpy(), index, value)  # in place: numpy() shares the memory of the copy
     return PiecewiseMap(network, inputs, theta)
 
