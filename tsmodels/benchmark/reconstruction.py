@@ -54,7 +54,7 @@ class _Series:
 _FLOOR = "Floor"
 _SYSTEMS_3D = ("Lorenz63", "Lorenz63_GTF", "Lorenz63_ALRNN", "Rossler")
 DYNAMICS_MODELS = (_FLOOR, "shPLRNN", "shPLRNN-aGTF", "ALRNN")
-# Presets of tsmodels.tasks: the settings of the papers where they treat the system.
+# Presets of tsmodels.tasks: our own for systems of three variables, else the settings of the papers.
 _SHALLOW = dict.fromkeys(_SYSTEMS_3D, "quick") | {"Lorenz96": "quick", "ECG_pecuzal_5d": "gtf_ecg", "EEG": "gtf_eeg"}
 _ADAPTIVE = {"ECG_pecuzal_5d": "agtf_ecg", "EEG": "agtf_eeg"}
 _ALMOST_LINEAR = dict.fromkeys(_SYSTEMS_3D, "al_quick") | {
@@ -209,21 +209,17 @@ def _load(name: str) -> _Series:
     if name not in _INTEGRATED:
         files = load_dynamics_set(name)
         return _Series(files.train, files.test, files.dt or 1.0, _SPECTRA.get(name))
-    system, parameters, noise = _INTEGRATED[name]
-    dt = SYSTEMS[system].dt
-    both = make_trajectory(system, 2 * _N_POINTS, **parameters)
+    system, noise = _INTEGRATED[name]
+    both = make_trajectory(system, 2 * _N_POINTS)
     train, test = both[:_N_POINTS], both[_N_POINTS:]
     if noise:
         errors = np.random.default_rng(0).normal(size=train.shape)
         train = train + noise * train.std(0) * errors
-    return _Series(train, test, dt, _SPECTRA.get(name))
+    return _Series(train, test, SYSTEMS[system].dt, _SPECTRA.get(name))
 
 
-_INTEGRATED: dict[str, tuple[str, dict[str, Any], float]] = {
-    "Lorenz63": ("lorenz63", {}, 0.05),
-    "Lorenz96": ("lorenz96", {}, 0.0),
-    "Rossler": ("rossler", {}, 0.0),
-}
+# The system behind a name, and the noise on its training series in shares of the standard deviation
+_INTEGRATED = {"Lorenz63": ("lorenz63", 0.05), "Lorenz96": ("lorenz96", 0.0), "Rossler": ("rossler", 0.0)}
 _LORENZ63 = np.array([0.905, 0.0, -14.57])
 # Measured by variational equations (tsmodels_datamodules.lyapunov_spectrum)
 _SPECTRA = {
@@ -238,7 +234,7 @@ def _floor(series: _Series) -> dict[str, Any]:
     from tsmodels.dynamics.measures import kaplan_yorke_dimension, reconstruction_floor
 
     start = time.perf_counter()
-    d_stsp, d_h = reconstruction_floor(_scaled(series)[1])
+    d_stsp, d_h = reconstruction_floor(_scaled_test(series))
     known = series.lyapunov
     return {
         "d_stsp": _number(d_stsp),
@@ -251,11 +247,10 @@ def _floor(series: _Series) -> dict[str, Any]:
     }
 
 
-def _scaled(series: _Series) -> tuple[np.ndarray, np.ndarray]:
-    """Both series as the models see them."""
-    mean, spread = series.train.mean(0), series.train.std(0)
-    spread = np.where(spread > 0, spread, 1.0)
-    return (series.train - mean) / spread, (series.test - mean) / spread
+def _scaled_test(series: _Series) -> np.ndarray:
+    """The test series as the models see it."""
+    spread = series.train.std(0)
+    return (series.test - series.train.mean(0)) / np.where(spread > 0, spread, 1.0)
 
 
 def _trained(series: _Series, preset: Preset, seed: int) -> dict[str, Any]:
