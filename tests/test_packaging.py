@@ -53,7 +53,7 @@ def test_imports_without_warning_lightning_or_compiler(package):
 def test_the_public_names_of_tsmodels_resolve():
     import tsmodels
 
-    families = ["Chimera", "Mamba", "S4D", "ShapeFormer", "VSFormer"]
+    families = ["Chimera", "ConvS5", "Mamba", "S4D", "ShapeFormer", "VSFormer"]
     names = [cls.__name__ for cls in tsmodels.all_estimators("classifier")]
     assert names == [f"{family}Classifier" for family in families]
     assert all(hasattr(tsmodels, name) for name in tsmodels.__all__)

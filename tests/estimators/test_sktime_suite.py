@@ -29,11 +29,17 @@ class PlainForClassification(nn.Module):
 PlainClassifier = classifier(PlainForClassification, test_params=[{}, {"bias": False}])
 
 
-# Each has 750 to 890 checks, most of them one to four minutes: one stands for what those of the factory have, and one,
-# which trains no network, is quick.
-QUICK = ("ContextParrotForecaster", "DLinearForecaster")
-SLOW = [each for each in all_estimators("forecaster") if each.__name__ not in QUICK]
-FAST = [each for each in all_estimators() if each not in SLOW]
+# Forecasters have 750 to 890 checks, most of them one to four minutes; classifiers take half a minute. Of those that a
+# factory makes one stands for the others, and one for those whose networks look at the training cases first.
+QUICK = (
+    "ChimeraClassifier",
+    "ContextParrotForecaster",
+    "DLinearForecaster",
+    "ShapeFormerClassifier",
+    "ShapeletTransform",
+)
+FAST = [each for each in all_estimators() if each.__name__ in QUICK]
+SLOW = [each for each in all_estimators() if each not in FAST]
 
 
 # sktime about its own checks: a single class, distributions without skpro, and its concatenation of forecasts; and
@@ -53,5 +59,5 @@ def test_sktime_api(obj, test_name):
 
 @pytest.mark.slow
 @parametrize_with_checks(SLOW)
-def test_sktime_api_of_the_other_forecasters(obj, test_name):
+def test_sktime_api_of_the_others(obj, test_name):
     check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tsmodels.estimators._registry import all_estimators
     from tsmodels.estimators.classifiers import (
         ChimeraClassifier,
+        ConvS5Classifier,
         MambaClassifier,
         S4DClassifier,
         ShapeFormerClassifier,
@@ -29,6 +30,7 @@ __all__ = [
     "ChimeraClassifier",
     "ChimeraForecaster",
     "ContextParrotForecaster",
+    "ConvS5Classifier",
     "DLinearForecaster",
     "MambaClassifier",
     "MambaForecaster",
@@ -50,6 +52,7 @@ _MODULE_OF = {
     "ChimeraClassifier": "classifiers",
     "ChimeraForecaster": "forecasters",
     "ContextParrotForecaster": "dynamics",
+    "ConvS5Classifier": "classifiers",
     "DLinearForecaster": "forecasters",
     "MambaClassifier": "classifiers",
     "MambaForecaster": "forecasters",

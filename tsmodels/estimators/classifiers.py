@@ -4,12 +4,20 @@ from typing import Any
 
 from tsmodels.estimators._factory import classifier
 from tsmodels.models.chimera import ChimeraForClassification
+from tsmodels.models.convs5 import ConvS5ForClassification
 from tsmodels.models.mamba import MambaForClassification
 from tsmodels.models.s4d import S4DForClassification
 from tsmodels.models.shapeformer import ShapeFormerForClassification
 from tsmodels.models.vsformer import VSFormerForClassification
 
-__all__ = ["ChimeraClassifier", "MambaClassifier", "S4DClassifier", "ShapeFormerClassifier", "VSFormerClassifier"]
+__all__ = [
+    "ChimeraClassifier",
+    "ConvS5Classifier",
+    "MambaClassifier",
+    "S4DClassifier",
+    "ShapeFormerClassifier",
+    "VSFormerClassifier",
+]
 
 # Archive sets are small: there a scan's launches cost more than its work, and numba-cuda may not be installed.
 # A GPU is used when it is asked for.
@@ -27,6 +35,15 @@ ChimeraClassifier = classifier(
     test_params=[
         {"d_model": 4, "d_state": 2, "n_layers": 1},
         {"d_model": 4, "d_state": 2, "n_layers": 1, "patch_size": 2, "coupling": "t2v", "dropout": 0.0},
+    ],
+)
+
+ConvS5Classifier = classifier(
+    ConvS5ForClassification,
+    defaults=_TRAINING | {"max_epochs": 60},
+    test_params=[
+        {"d_model": 4, "d_state": 4, "n_layers": 1},
+        {"d_model": 4, "d_state": 2, "n_layers": 1, "layout": "pixel", "bidirectional": False, "dropout": 0.0},
     ],
 )
 

@@ -270,8 +270,8 @@ def kind(width, dtype=torch.float32, gates="zoh", input_rule="euler", coupling="
         (sweep, kind(8), 80),
         (sweep, kind(0, torch.bfloat16, "literal", "zoh", out=torch.float32), 80),
         (retreat, kind(8), 128),
-        (retreat, kind(5), 128),
-        (retreat, kind(0, torch.bfloat16, "literal", "zoh"), 128),
+        pytest.param(retreat, kind(5), 128, marks=pytest.mark.slow),
+        pytest.param(retreat, kind(0, torch.bfloat16, "literal", "zoh"), 128, marks=pytest.mark.slow),
     ],
     ids=["forward", "forward of many variates", "backward", "backward of uneven groups", "backward of many variates"],
 )
