@@ -12,6 +12,7 @@ PRINTED = {
     "lightning_forecasting": ["test/mse", "test/mae"],
     "moving_digits": ["test videos, digits digits", "ConvS5", "last frame", "black frame"],
     "reconstruct_lorenz": ["D_stsp, state space", "largest Lyapunov exponent", "fixed points, and the fastest growth"],
+    "sea_surface_temperature": ["root mean squared error over the sea", "skill against the mean", "LIM"],
 }
 
 

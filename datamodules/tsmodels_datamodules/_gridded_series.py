@@ -16,7 +16,7 @@ from tsmodels_datamodules._archive import DataNotFoundError, _data_roots
 _FOLDER = "spatiotemporal"
 _SST = "sst_pacific"
 # what xarray's users call the axes, in our order
-_AXES = (("time", "t"), ("lat", "latitude", "y"), ("lon", "longitude", "x"))
+AXES = (("time", "t"), ("lat", "latitude", "y"), ("lon", "longitude", "x"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +170,7 @@ def _unchecked(data: Any) -> GriddedSeries:
             if len(shapes) > 1:
                 raise ValueError(f"all frames must be of one size, got {', '.join(map(str, shapes))}.")
         return GriddedSeries(np.asarray(data))
-    names = [next((name for name in data.dims if str(name).lower() in axis), None) for axis in _AXES]
+    names = [next((name for name in data.dims if str(name).lower() in axis), None) for axis in AXES]
     if None in names or len(data.dims) not in (3, 4):
         raise ValueError(
             f"data has the dimensions {tuple(data.dims)}: name them time, lat and lon, and a channel if there is one, "

@@ -23,20 +23,33 @@ if TYPE_CHECKING:
         MambaForecaster,
         S4DForecaster,
     )
+    from tsmodels.estimators.grids import (
+        ClimatologyGridForecaster,
+        ConvS5GridForecaster,
+        DampedPersistenceGridForecaster,
+        LinearInverseGridForecaster,
+        PersistenceGridForecaster,
+        skill_table,
+    )
     from tsmodels.estimators.transformers import ShapeletTransform
 
 __all__ = [
     "ALRNNForecaster",
     "ChimeraClassifier",
     "ChimeraForecaster",
+    "ClimatologyGridForecaster",
     "ContextParrotForecaster",
     "ConvS5Classifier",
+    "ConvS5GridForecaster",
     "DLinearForecaster",
+    "DampedPersistenceGridForecaster",
+    "LinearInverseGridForecaster",
     "MambaClassifier",
     "MambaForecaster",
     "NetClassifier",
     "NetForecaster",
     "PLRNNForecaster",
+    "PersistenceGridForecaster",
     "S4DClassifier",
     "S4DForecaster",
     "ShapeFormerClassifier",
@@ -45,20 +58,26 @@ __all__ = [
     "all_estimators",
     "classifier",
     "forecaster",
+    "skill_table",
 ]
 
 _MODULE_OF = {
     "ALRNNForecaster": "dynamics",
     "ChimeraClassifier": "classifiers",
     "ChimeraForecaster": "forecasters",
+    "ClimatologyGridForecaster": "grids",
     "ContextParrotForecaster": "dynamics",
     "ConvS5Classifier": "classifiers",
+    "ConvS5GridForecaster": "grids",
     "DLinearForecaster": "forecasters",
+    "DampedPersistenceGridForecaster": "grids",
+    "LinearInverseGridForecaster": "grids",
     "MambaClassifier": "classifiers",
     "MambaForecaster": "forecasters",
     "NetClassifier": "_base",
     "NetForecaster": "_forecaster",
     "PLRNNForecaster": "dynamics",
+    "PersistenceGridForecaster": "grids",
     "S4DClassifier": "classifiers",
     "S4DForecaster": "forecasters",
     "ShapeFormerClassifier": "classifiers",
@@ -67,6 +86,7 @@ _MODULE_OF = {
     "all_estimators": "_registry",
     "classifier": "_factory",
     "forecaster": "_factory",
+    "skill_table": "grids",
 }
 
 
