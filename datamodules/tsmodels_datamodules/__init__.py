@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tsmodels_datamodules._anomalies import AnomalyEvent, AnomalySeries, load_anomaly_set, make_anomalies
     from tsmodels_datamodules._archive import ArchiveSet, DataNotFoundError, load_archive
     from tsmodels_datamodules._archive_module import ArchiveDataModule
     from tsmodels_datamodules._deconvolution import hrf
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tsmodels_datamodules._moving_digits import MovingMNISTDataModule
     from tsmodels_datamodules._panel import Panel, PanelDataset, apply_missing, panel_loader, to_panel
     from tsmodels_datamodules._panel_module import PanelDataModule
+    from tsmodels_datamodules._reconstruction_module import ReconstructionDataModule
     from tsmodels_datamodules._scaling import PanelScaler
     from tsmodels_datamodules._series import SeriesPanel, to_series
     from tsmodels_datamodules._splits import stratified_split
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CHAOS_TABLE",
     "SYSTEMS",
+    "AnomalyEvent",
+    "AnomalySeries",
     "ArchiveDataModule",
     "ArchiveSet",
     "DataNotFoundError",
@@ -50,6 +54,7 @@ __all__ = [
     "PanelDataModule",
     "PanelDataset",
     "PanelScaler",
+    "ReconstructionDataModule",
     "SeriesPanel",
     "SeriesScaler",
     "System",
@@ -57,11 +62,13 @@ __all__ = [
     "WindowDataset",
     "apply_missing",
     "hrf",
+    "load_anomaly_set",
     "load_archive",
     "load_dynamics_set",
     "load_forecasting_set",
     "load_sst",
     "lyapunov_spectrum",
+    "make_anomalies",
     "make_inputs",
     "make_trajectory",
     "panel_loader",
@@ -72,6 +79,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AnomalyEvent": "_anomalies",
+    "AnomalySeries": "_anomalies",
     "ArchiveDataModule": "_archive_module",
     "ArchiveSet": "_archive",
     "DataNotFoundError": "_archive",
@@ -85,6 +94,7 @@ _MODULES = {
     "PanelDataModule": "_panel_module",
     "PanelDataset": "_panel",
     "PanelScaler": "_scaling",
+    "ReconstructionDataModule": "_reconstruction_module",
     "SeriesPanel": "_series",
     "CHAOS_TABLE": "_systems",
     "SYSTEMS": "_systems",
@@ -94,11 +104,13 @@ _MODULES = {
     "WindowDataset": "_window_dataset",
     "apply_missing": "_panel",
     "hrf": "_deconvolution",
+    "load_anomaly_set": "_anomalies",
     "load_archive": "_archive",
     "load_dynamics_set": "_dynamics_sets",
     "load_forecasting_set": "_forecasting_sets",
     "load_sst": "_gridded",
     "lyapunov_spectrum": "_systems",
+    "make_anomalies": "_anomalies",
     "make_inputs": "_systems",
     "make_trajectory": "_systems",
     "panel_loader": "_panel",

@@ -143,7 +143,7 @@ class DynamicsDataModule(LightningDataModule):
     response : sequence of float, optional
         Coefficients f_0, f_1, ... of the filter the system was observed through, at the sampling step of the data (for
         functional magnetic resonance imaging see :func:`hrf`). The series are then deconvolved once, each part by
-        itself, and their ends, which a deconvolution spoils, are cut off all parts; see :func:`deconvolve`.
+        itself, and their ends, which a deconvolution spoils, are cut off all parts.
     window : int
         Number of steps of a training window, which has one point more.
     batch_size, batches_per_epoch : int

@@ -11,13 +11,22 @@ import pytest
 from sklearn.base import clone
 from torch import nn
 
-from tsmodels.estimators import NetClassifier, NetForecaster, all_estimators, classifier, forecaster
+from tsmodels.estimators import (
+    NetClassifier,
+    NetDetector,
+    NetForecaster,
+    all_estimators,
+    classifier,
+    detector,
+    forecaster,
+)
 from tsmodels.estimators._base import CLASSIFICATION
+from tsmodels.estimators._detector import DETECTION
 from tsmodels.estimators._forecaster import FORECASTING
 from tsmodels.estimators._training import TRAINING
 
-OWN = {"classifier": list(CLASSIFICATION), "forecaster": list(FORECASTING)}
-MADE = [each for each in all_estimators() if issubclass(each, NetClassifier | NetForecaster)]
+OWN = {"classifier": list(CLASSIFICATION), "detector": list(DETECTION), "forecaster": list(FORECASTING)}
+MADE = [each for each in all_estimators() if issubclass(each, NetClassifier | NetDetector | NetForecaster)]
 EVERY = pytest.mark.parametrize("estimator", MADE, ids=lambda each: each.__name__)
 
 
@@ -65,7 +74,7 @@ def test_the_example_in_the_docstring_runs(estimator):
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
-@pytest.mark.parametrize("function", [classifier, forecaster, all_estimators], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("function", [classifier, detector, forecaster, all_estimators], ids=lambda each: each.__name__)
 def test_the_examples_of_the_functions_run(function):
     (test,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__)
     assert doctest.DocTestRunner().run(test).failed == 0

@@ -141,7 +141,9 @@ def noisy(n, seed):
     return season(n, period=6, noise=0.0) * 2 + np.random.default_rng(seed).normal(size=n)
 
 
-@pytest.mark.parametrize("loss", ["mse", "pinball", "student_t"])
+@pytest.mark.parametrize(
+    "loss", ["mse", pytest.param("pinball", marks=pytest.mark.slow), pytest.param("student_t", marks=pytest.mark.slow)]
+)
 def test_intervals_cover_what_they_say(loss):
     lookback, horizon, n_windows = 12, 3, 2000
     y, test = noisy(2500, seed=1), noisy(n_windows + lookback + horizon, seed=2).to_numpy()

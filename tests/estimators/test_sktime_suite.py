@@ -33,6 +33,7 @@ PlainClassifier = classifier(PlainForClassification, test_params=[{}, {"bias": F
 # factory makes one stands for the others, and one for those whose networks look at the training cases first.
 QUICK = (
     "ChimeraClassifier",
+    "ChimeraDetector",
     "ContextParrotForecaster",
     "DLinearForecaster",
     "ShapeFormerClassifier",

@@ -44,9 +44,10 @@ def test_equals_definition_at_every_size(sizes, dtype):
     check_against_definition(arguments(*sizes, dtype=dtype, requires_grad=True), dtype)
 
 
-# Both dtypes run one source, and compiling it is most of the time here: float32 takes one input rule.
+# Both dtypes run one source, and compiling it is most of the time here: float32 takes one input rule, and without the
+# slow tests one form of the gates.
 RULES = [
-    (gates, rule, dtype)
+    pytest.param(*(gates, rule, dtype), marks=[pytest.mark.slow] if dtype == torch.float32 and gates != "zoh" else [])
     for gates in ("zoh", "literal", "half")
     for rule, dtype in (("euler", torch.float64), ("zoh", torch.float64), ("euler", torch.float32))
 ]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsmodels.estimators._base import NetClassifier
-    from tsmodels.estimators._factory import classifier, forecaster
+    from tsmodels.estimators._detector import NetDetector
+    from tsmodels.estimators._factory import classifier, detector, forecaster
     from tsmodels.estimators._forecaster import NetForecaster
     from tsmodels.estimators._registry import all_estimators
     from tsmodels.estimators.classifiers import (
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         ShapeFormerClassifier,
         VSFormerClassifier,
     )
+    from tsmodels.estimators.detectors import ChimeraDetector
     from tsmodels.estimators.dynamics import ALRNNForecaster, ContextParrotForecaster, PLRNNForecaster
     from tsmodels.estimators.forecasters import (
         ChimeraForecaster,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALRNNForecaster",
     "ChimeraClassifier",
+    "ChimeraDetector",
     "ChimeraForecaster",
     "ClimatologyGridForecaster",
     "ContextParrotForecaster",
@@ -47,6 +50,7 @@ __all__ = [
     "MambaClassifier",
     "MambaForecaster",
     "NetClassifier",
+    "NetDetector",
     "NetForecaster",
     "PLRNNForecaster",
     "PersistenceGridForecaster",
@@ -57,6 +61,7 @@ __all__ = [
     "VSFormerClassifier",
     "all_estimators",
     "classifier",
+    "detector",
     "forecaster",
     "skill_table",
 ]
@@ -64,6 +69,7 @@ __all__ = [
 _MODULE_OF = {
     "ALRNNForecaster": "dynamics",
     "ChimeraClassifier": "classifiers",
+    "ChimeraDetector": "detectors",
     "ChimeraForecaster": "forecasters",
     "ClimatologyGridForecaster": "grids",
     "ContextParrotForecaster": "dynamics",
@@ -75,6 +81,7 @@ _MODULE_OF = {
     "MambaClassifier": "classifiers",
     "MambaForecaster": "forecasters",
     "NetClassifier": "_base",
+    "NetDetector": "_detector",
     "NetForecaster": "_forecaster",
     "PLRNNForecaster": "dynamics",
     "PersistenceGridForecaster": "grids",
@@ -85,6 +92,7 @@ _MODULE_OF = {
     "VSFormerClassifier": "classifiers",
     "all_estimators": "_registry",
     "classifier": "_factory",
+    "detector": "_factory",
     "forecaster": "_factory",
     "skill_table": "grids",
 }

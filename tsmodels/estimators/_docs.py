@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,7 @@ from torch import nn
 if TYPE_CHECKING:
     from tsmodels.estimators._training import Argument
 
-__all__ = ["CLASSIFIER", "EXPLAINED", "FORECASTER", "Kind", "estimator_docstring"]
+__all__ = ["CLASSIFIER", "DETECTOR", "EXPLAINED", "FORECASTER", "Kind", "estimator_docstring"]
 
 _WIDTH = 116  # inside an indented class docstring of 120 columns
 
@@ -77,6 +78,48 @@ _FORECASTER_EXAMPLE = """\
 >>> estimator.fit(y, fh=[1, 2, 3]).predict().shape
 (3,)"""
 
+_DETECTOR_ATTRIBUTES = """\
+network_ : torch.nn.Module
+    The trained network, on the CPU, in eval mode. It takes scaled windows (batch, time, channel).
+scaler_ : SeriesScaler
+    Fitted on the training part.
+threshold_ : float
+    What is above it is anomalous: the quantile ``1 - contamination`` of `training_scores_`.
+training_scores_ : ndarray of shape (n_timepoints,)
+    Scores of the time points seen by `fit`, and behind them of those seen by `update`, each by the network as it was
+    then.
+history_ : dict
+    ``epochs`` (number run), ``best_epoch`` (from 0) and ``best_value`` (None without validation), and ``curves``, the
+    losses by epoch.
+n_channels_ : int
+    Of the series.
+n_parameters_ : int
+    Number of trainable parameters of the network."""
+
+_DETECTOR_NOTES = """\
+The score of a time point is its squared error of reconstruction, on the scaled series, averaged over channels, and then
+over the windows that cover it: the higher, the more anomalous. `transform_scores` gives the scores of all time
+points, `predict_scores` of the detected ones, `predict` the positions of these, `transform` labels 0 and 1 on the
+index of the series, `anomalous_segments` the detected segments. `predict_segments` is sktime's, and gives the segments
+between detected points.
+
+The series that `fit` sees may hold a few anomalies; known ones (`y`) are not made use of. The threshold comes from its
+scores, those of the validation part included: series that are scored later have no part in it. Where `fit` sees less of
+the normal behaviour than there is, expect more detections than `contamination` says.
+
+`update` trains the network on the windows with new time points (`update_epochs`), and adds their scores to those that
+the threshold is taken from."""
+
+_DETECTOR_EXAMPLE = """\
+>>> import numpy as np
+>>> from {module} import {name}
+>>> X = np.sin(np.arange(200.0) / 3)
+>>> estimator = {name}(window=20, max_epochs=1, accelerator="cpu", random_state=0)
+>>> X_new = X.copy()
+>>> X_new[120] += 5
+>>> 120 in estimator.fit(X).predict(X_new)["ilocs"].to_numpy()
+True"""
+
 
 class Kind(NamedTuple):
     """What the docstrings of one kind of estimator share."""
@@ -111,14 +154,17 @@ def estimator_docstring(
     accepted : frozenset of str
         Optional inputs of the network, which say what data it takes.
     kind : Kind
-        ``CLASSIFIER``, ``EXPLAINED`` or ``FORECASTER``.
+        ``CLASSIFIER``, ``DETECTOR``, ``EXPLAINED`` or ``FORECASTER``.
 
     Returns
     -------
     str
         The docstring.
     """
-    sections = _sections(inspect.cleandoc(network_class.__doc__ or ""))
+    path = _public_path(network_class)
+    methods_of_network = rf":meth:`~{path}.\1`"  # the estimator has no such methods
+    doc = re.sub(r":meth:`(\w+)`", methods_of_network, inspect.cleandoc(network_class.__doc__ or ""))
+    sections = _sections(doc)
     described = _entries(sections.get("Parameters", ""))
     entries = [_choice_entry(choice, parameter, described) for choice, parameter in choices.items()]
     entries += [_argument_entry(key, argument) for key, argument in arguments.items()]
@@ -129,8 +175,7 @@ def estimator_docstring(
         "Examples": kind.example.format(module=_public(module), name=name),
     }
     # what the tensors of a network look like is of no concern here: an estimator has axes of its own
-    lead = [text for text in sections[""].split("\n\n") if text and not text.startswith("Shapes")]
-    path = f"{network_class.__module__}.{network_class.__qualname__}"
+    lead = [_refilled(text) for text in sections[""].split("\n\n") if text and not text.startswith("Shapes")]
     parts = [*lead, textwrap.fill(kind.about(path, accepted), _WIDTH)]
     return "\n\n".join(parts + [f"{title}\n{'-' * len(title)}\n{text}" for title, text in body.items()]) + "\n"
 
@@ -161,6 +206,13 @@ def _about_forecaster(path: str, accepted: frozenset[str]) -> str:
     )
 
 
+def _about_detector(path: str, accepted: frozenset[str]) -> str:
+    return (
+        f"An sktime detector of anomalies over :class:`{path}`. It takes a series with one channel or several (frame, "
+        "series or array) on any index, without missing values; panels are not taken."
+    )
+
+
 _EXPLAINED_ATTRIBUTES = _CLASSIFIER_ATTRIBUTES.replace(
     "losses and accuracies by epoch.",
     "losses and accuracies by epoch; ``preparation_seconds``: wall-clock time of the look at the training cases.",
@@ -173,7 +225,23 @@ Where sets are so large that it looks at a draw of them, the draw is the same fo
 
 CLASSIFIER = Kind(_CLASSIFIER_ATTRIBUTES, "", _CLASSIFIER_EXAMPLE, _about_classifier)
 EXPLAINED = Kind(_EXPLAINED_ATTRIBUTES, _EXPLAINED_NOTES, _CLASSIFIER_EXAMPLE, _about_classifier)
+DETECTOR = Kind(_DETECTOR_ATTRIBUTES, _DETECTOR_NOTES, _DETECTOR_EXAMPLE, _about_detector)
 FORECASTER = Kind(_FORECASTER_ATTRIBUTES, _FORECASTER_NOTES, _FORECASTER_EXAMPLE, _about_forecaster)
+
+
+def _public_path(network_class: type[nn.Module]) -> str:
+    """Return where a class is imported from: the package of its module, if that exports it."""
+    module, name = network_class.__module__, network_class.__qualname__
+    package = module.rpartition(".")[0]
+    exported = getattr(sys.modules.get(package), name, None) is network_class
+    return f"{package if exported else module}.{name}"
+
+
+def _refilled(paragraph: str) -> str:
+    """Return a paragraph whose names of methods have grown with no line longer than others."""
+    if max(map(len, paragraph.splitlines())) <= _WIDTH:
+        return paragraph
+    return textwrap.fill(" ".join(paragraph.split()), _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _public(module: str) -> str:

@@ -8,19 +8,34 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from tsmodels.estimators._base import CLASSIFICATION, NetClassifier
-from tsmodels.estimators._docs import CLASSIFIER, EXPLAINED, FORECASTER, Kind, estimator_docstring
+from tsmodels.estimators._detector import DETECTION, NetDetector
+from tsmodels.estimators._docs import CLASSIFIER, DETECTOR, EXPLAINED, FORECASTER, Kind, estimator_docstring
 from tsmodels.estimators._explained import ExplainedClassifier
 from tsmodels.estimators._forecaster import FORECASTING, NetForecaster
 from tsmodels.estimators._training import TRAINING, Argument
 from tsmodels.tasks._inputs import accepted_inputs
 
-__all__ = ["classifier", "forecaster"]
+__all__ = ["classifier", "detector", "forecaster"]
 
 _SMALL_TRAINING: tuple[dict[str, Any], ...] = (
     {"max_epochs": 1, "accelerator": "cpu"},
     {"max_epochs": 2, "lr": 1e-2, "val_fraction": 0.3, "patience": 1, "accelerator": "cpu"},
 )
 _SMALL_FORECASTS = ({"lookback": 3}, {"lookback": 4, "horizon": 3})
+_SMALL_DETECTION = ({"window": 4}, {"window": 5, "score_stride": 2, "merge_gap": 1})
+_DETECTOR_TRAINING = {
+    "max_epochs": TRAINING["max_epochs"]._replace(default=20, doc="Passes over the training windows."),
+    "batch_size": TRAINING["batch_size"]._replace(doc="Windows per optimiser step, and per batch in prediction."),
+    "val_fraction": TRAINING["val_fraction"]._replace(
+        default=0.2,
+        doc="Last share of the series held back for validation: no time point there is trained on. The network keeps "
+        "the weights of the epoch with the lowest loss there. None or 0, or a series too short for it: all windows are "
+        "trained on, the last weights are kept.",
+    ),
+    "random_state": TRAINING["random_state"]._replace(
+        doc=TRAINING["random_state"].doc.replace("validation split, order of cases", "order of windows")
+    ),
+}
 _FORECASTER_TRAINING = {
     "max_epochs": TRAINING["max_epochs"]._replace(default=20, doc="Passes over the training windows."),
     "batch_size": TRAINING["batch_size"]._replace(doc="Windows per optimiser step, and per batch in prediction."),
@@ -63,6 +78,14 @@ _FORECASTERS = _Family(
     ("n_outputs", "n_exogenous", "n_past", "n_static", "distribution"),
     FORECASTING | TRAINING | _FORECASTER_TRAINING,
     FORECASTER,
+)
+_DETECTORS = _Family(
+    NetDetector,
+    ("ForReconstruction", "Detector"),
+    ("n_channels", "n_timepoints"),
+    (),
+    DETECTION | TRAINING | _DETECTOR_TRAINING,
+    DETECTOR,
 )
 
 
@@ -189,6 +212,60 @@ def forecaster(
     small = [_SMALL_FORECASTS[index % 2] | dict(each) for index, each in enumerate(test_params)]
     tags = {"capability:exogenous": "exog" in accepted, "capability:missing_values": "mask" in accepted}
     return _make(_FORECASTERS, network_class, defaults, small, tags)
+
+
+def detector(
+    network_class: type[nn.Module],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    test_params: Sequence[Mapping[str, Any]] = ({}, {}),
+) -> type[NetDetector]:
+    """Make an sktime detector of anomalies of a network class.
+
+    Assign the result to its own name, ``MyDetector = detector(MyForReconstruction)``, at the top level of a module:
+    that is where pickle looks for it.
+
+    Parameters
+    ----------
+    network_class : type of nn.Module
+        Its constructor takes ``(n_channels, n_timepoints)`` by position and its choices by keyword, each with a
+        default. ``forward(x)`` returns the reconstruction of windows, like ``x`` (batch, time, channel). Entries of its
+        numpydoc "Parameters" go into the docstring.
+    defaults : mapping, optional
+        Other defaults for arguments of training and detection, such as ``{"window": 50}``.
+    test_params : sequence of mappings, default=({}, {})
+        Small choices of the network for sktime's test suite, at least two sets; the other arguments are made small
+        already.
+
+    Returns
+    -------
+    type of NetDetector
+        A class named as the network with "ForReconstruction" replaced by "Detector". Its arguments are the network's
+        choices, then those of detection, then the training arguments.
+
+    Raises
+    ------
+    TypeError
+        If the constructor has another form, a choice has the name of an argument or attribute of the estimator, or
+        `defaults` names something else than these arguments.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from tsmodels.estimators import detector
+    >>> class NarrowForReconstruction(nn.Module):
+    ...     def __init__(self, n_channels, n_timepoints, *, width=4):
+    ...         super().__init__()
+    ...         self.network = nn.Sequential(nn.Linear(n_timepoints, width), nn.Linear(width, n_timepoints))
+    ...
+    ...     def forward(self, x):
+    ...         return self.network(x.transpose(1, 2)).transpose(1, 2)
+    >>> NarrowDetector = detector(NarrowForReconstruction, defaults={"window": 50})
+    >>> NarrowDetector(width=2)
+    NarrowDetector(width=2)
+    """
+    small = [_SMALL_DETECTION[index % 2] | dict(each) for index, each in enumerate(test_params)]
+    return _make(_DETECTORS, network_class, defaults, small, {})
 
 
 def _make(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .chimera import ChimeraForClassification, ChimeraForForecasting
+    from .chimera_reconstruction import ChimeraForReconstruction
     from .convlstm import ConvLSTMForFrames
     from .convs5 import ConvS5ForClassification, ConvS5ForFrames
     from .dlinear import DLinearForForecasting
@@ -19,6 +20,7 @@ __all__ = [
     "PLRNN",
     "ChimeraForClassification",
     "ChimeraForForecasting",
+    "ChimeraForReconstruction",
     "ConvLSTMForFrames",
     "ConvS5ForClassification",
     "ConvS5ForFrames",
@@ -35,6 +37,7 @@ __all__ = [
 _MODULES = {
     "ChimeraForClassification": "chimera",
     "ChimeraForForecasting": "chimera",
+    "ChimeraForReconstruction": "chimera_reconstruction",
     "ConvLSTMForFrames": "convlstm",
     "ConvS5ForClassification": "convs5",
     "ConvS5ForFrames": "convs5",

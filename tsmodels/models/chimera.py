@@ -21,6 +21,7 @@ from tsmodels.layers import ChimeraBlock, ClosedLoop2D, ForecastingHead, MaskedP
 
 from ._config import records_config
 from ._forecasting import NetworkForForecasting, patches
+from ._search import Choice, Integer, Real
 from ._series import check_channels, check_facts, cleaned, valid_tokens
 
 # Shortest series, and the patch size and stride it gets by default.
@@ -76,6 +77,19 @@ class ChimeraForClassification(nn.Module):
     .. [1] A. Behrouz, M. Santacatterina, R. Zabih, "Chimera: Effectively Modeling Multivariate Time Series with
        2-Dimensional State Space Models", NeurIPS 2024, arXiv:2406.04320.
     """
+
+    search_space = {
+        "d_model": Choice(16, 32, 64, 128),
+        "d_state": Choice(4, 8, 16, 32),
+        "n_layers": Integer(1, 4),
+        "dropout": Real(0.0, 0.5),
+        "patch_size": Choice(None, 1, 4, 8, 16),
+        "coupling": Choice("full", "t2v", "v2t", "none"),
+        "pooling": Choice("mean", "last", "both"),
+        "variate_pooling": Choice("concat", "mean"),
+        "lr": Real(3e-4, 2e-2, log=True),
+        "max_epochs": Integer(10, 100, log=True),
+    }
 
     accepts_any_length = True
     no_weight_decay = frozenset({"variates"})
@@ -216,6 +230,18 @@ class ChimeraForForecasting(NetworkForForecasting):
     .. [1] A. Behrouz, M. Santacatterina, R. Zabih, "Chimera: Effectively Modeling Multivariate Time Series with
        2-Dimensional State Space Models", NeurIPS 2024, arXiv:2406.04320.
     """
+
+    search_space = {
+        "d_model": Choice(16, 32, 64),
+        "d_state": Choice(4, 8, 16, 32),
+        "n_layers": Integer(1, 3),
+        "head": Choice("direct", "closed_loop"),
+        "dropout": Real(0.0, 0.5),
+        "patch_size": Choice(None, 4, 8, 16),
+        "coupling": Choice("full", "t2v", "v2t", "none"),
+        "lr": Real(1e-4, 1e-2, log=True),
+        "max_epochs": Integer(5, 60, log=True),
+    }
 
     no_weight_decay = frozenset({"variates"})
 

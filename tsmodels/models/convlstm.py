@@ -12,6 +12,7 @@ from tsmodels.layers import ConvLSTMLayer
 
 from ._config import records_config
 from ._frames import FramesNetwork, GridDecoder, GridEncoder
+from ._search import Choice, Integer, Real
 from ._series import check_facts
 
 
@@ -50,6 +51,16 @@ class ConvLSTMForFrames(FramesNetwork):
     .. [1] X. Shi, Z. Chen, H. Wang, D.-Y. Yeung, W.-K. Wong, W.-C. Woo, "Convolutional LSTM Network: A Machine Learning
        Approach for Precipitation Nowcasting", NeurIPS 2015, arXiv:1506.04214.
     """
+
+    search_space = {
+        "d_model": Choice(32, 64, 128),  # multiples of all numbers of groups
+        "n_layers": Integer(1, 6),
+        "groups": Choice(4, 8, 16),
+        "kernel": Choice(3, 5),
+        "forget_bias": Choice(0.0, 1.0),
+        "dropout": Real(0.0, 0.3),
+        "lr": Real(1e-4, 1e-2, log=True),
+    }
 
     def __init__(
         self,

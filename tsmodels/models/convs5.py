@@ -21,6 +21,7 @@ from tsmodels.layers import ConvS5Layer, MaskedPooling, same_conv
 
 from ._config import records_config
 from ._frames import FramesNetwork, GridDecoder, GridEncoder
+from ._search import Choice, Integer, Real
 from ._series import check_channels, check_facts, cleaned
 
 LAYOUTS = ("variates", "pixel", "grid")
@@ -73,6 +74,18 @@ class ConvS5ForFrames(FramesNetwork):
     .. [1] J. T. H. Smith, S. De Mello, J. Kautz, S. W. Linderman, W. Byeon, "Convolutional State Space Models for
        Long-Range Spatiotemporal Modeling", NeurIPS 2023, arXiv:2310.19694.
     """
+
+    search_space = {
+        "d_model": Choice(32, 64, 128),  # multiples of all numbers of groups
+        "d_state": Choice(32, 64, 128),
+        "n_layers": Integer(1, 8),
+        "groups": Choice(4, 8, 16),
+        "kernel": Choice(3, 5),
+        "dt_min": Real(1e-4, 1e-2, log=True),
+        "prenorm": Choice(False, True),
+        "dropout": Real(0.0, 0.3),
+        "lr": Real(1e-4, 1e-2, log=True),
+    }
 
     def __init__(
         self,
@@ -176,6 +189,19 @@ class ConvS5ForClassification(nn.Module):
     .. [1] J. T. H. Smith, S. De Mello, J. Kautz, S. W. Linderman, W. Byeon, "Convolutional State Space Models for
        Long-Range Spatiotemporal Modeling", NeurIPS 2023, arXiv:2310.19694.
     """
+
+    search_space = {
+        "d_model": Choice(16, 32, 64),
+        "d_state": Choice(16, 32, 64),
+        "n_layers": Integer(1, 4),
+        "kernel": Choice(1, 3, 5),
+        "dt_min": Real(1e-4, 1e-2, log=True),
+        "bidirectional": Choice(False, True),
+        "dropout": Real(0.0, 0.5),
+        "pooling": Choice("mean", "last", "both"),
+        "lr": Real(3e-4, 2e-2, log=True),
+        "max_epochs": Integer(20, 120, log=True),
+    }
 
     accepts_any_length = True
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ._config import records_config
 from ._forecasting import NetworkForForecasting
+from ._search import Choice, Integer, Real
 
 
 @records_config
@@ -52,6 +53,14 @@ class DLinearForForecasting(NetworkForForecasting):
     .. [1] A. Zeng, M. Chen, L. Zhang, Q. Xu, "Are Transformers Effective for Time Series Forecasting?", AAAI 2023,
        arXiv:2205.13504.
     """
+
+    search_space = {
+        "kernel_size": Choice(3, 7, 13, 25, 49),  # odd
+        "individual": Choice(False, True),
+        "normalise": Choice("none", "last", "revin"),
+        "lr": Real(1e-4, 5e-2, log=True),
+        "max_epochs": Integer(5, 100, log=True),
+    }
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ._config import records_config
 from ._frames import FramesNetwork, GridDecoder, GridEncoder
+from ._search import Choice, Integer, Real
 from ._series import check_facts
 
 
@@ -156,6 +157,15 @@ class TransformerForFrames(FramesNetwork):
     increments : bool, default=False
         Whether to predict the difference to the frame before; needs ``output="linear"``.
     """
+
+    search_space = {
+        "d_model": Choice(64, 128, 256),  # multiples of all numbers of heads
+        "n_layers": Integer(1, 8),
+        "n_heads": Choice(2, 4, 8),
+        "groups": Choice(4, 8, 16),
+        "dropout": Real(0.0, 0.3),
+        "lr": Real(1e-4, 1e-2, log=True),
+    }
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from tsmodels.layers import MambaBlock
 
 from ._config import records_config
 from ._forecasting import SequenceForForecasting
+from ._search import Choice, Integer, Real
 from ._sequence import SequenceForClassification
 
 
@@ -72,6 +73,20 @@ class MambaForClassification(SequenceForClassification):
     .. [1] A. Gu, T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", COLM 2024,
        arXiv:2312.00752.
     """
+
+    search_space = {
+        "d_model": Choice(16, 32, 64, 128),
+        "d_state": Choice(4, 8, 16, 32),
+        "n_layers": Integer(1, 4),
+        "expand": Choice(1, 2),
+        "d_conv": Choice(2, 4),
+        "bidirectional": Choice(False, True),
+        "dropout": Real(0.0, 0.5),
+        "patch_size": Choice(1, 4, 8),
+        "pooling": Choice("mean", "last", "both", "attention", "adaptive"),
+        "lr": Real(3e-4, 2e-2, log=True),
+        "max_epochs": Integer(20, 200, log=True),
+    }
 
     def __init__(
         self,
@@ -173,6 +188,19 @@ class MambaForForecasting(SequenceForForecasting):
     .. [1] A. Gu, T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", COLM 2024,
        arXiv:2312.00752.
     """
+
+    search_space = {
+        "d_model": Choice(16, 32, 64, 128),
+        "d_state": Choice(4, 8, 16, 32),
+        "n_layers": Integer(1, 3),
+        "expand": Choice(1, 2),
+        "bidirectional": Choice(False, True),
+        "dropout": Real(0.0, 0.5),
+        "patch_size": Choice(4, 8, 16),
+        "channel_mixing": Choice(False, True),
+        "lr": Real(1e-4, 1e-2, log=True),
+        "max_epochs": Integer(5, 60, log=True),
+    }
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from tsmodels_kernels import plrnn_affine, plrnn_pattern, plrnn_rollout, plrnn_s
 from ._config import records_config
 from ._plrnn_cells import CELLS, CLIPPED, OFF_DIAGONAL, draw_theta
 from ._plrnn_observation import IdentityObservation, LinearObservation
+from ._search import Choice, Integer, Real
 
 __all__ = ["PLRNN"]
 
@@ -90,6 +91,18 @@ class PLRNN(nn.Module):
     >>> network.generate(x[:, :1], 1000).shape
     torch.Size([16, 1000, 3])
     """
+
+    search_space = {
+        "cell": Choice("cshplrnn", "shplrnn", "dendplrnn", "alrnn"),
+        "hidden_dim": Choice(20, 50, 100, 200, when={"cell": ("cshplrnn", "shplrnn")}),
+        "n_bases": Choice(10, 20, 50, when={"cell": ("dendplrnn",)}),
+        "latent_dim": Choice(15, 20, 30, when={"cell": ("alrnn",)}),
+        "n_relu": Integer(2, 12, when={"cell": ("alrnn",)}),
+        "alpha": Real(0.02, 0.6, log=True),
+        "noise": Real(0.0, 0.1),
+        "lr": Real(1e-3, 1e-2, log=True),
+        "max_epochs": Integer(200, 2000, log=True),
+    }
 
     mask: Tensor
 

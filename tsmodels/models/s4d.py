@@ -20,6 +20,7 @@ from tsmodels.layers import S4DBlock
 
 from ._config import records_config
 from ._forecasting import SequenceForForecasting
+from ._search import Choice, Integer, Real
 from ._sequence import SequenceForClassification
 
 
@@ -74,6 +75,20 @@ class S4DForClassification(SequenceForClassification):
     .. [1] A. Gu, A. Gupta, K. Goel, C. Ré, "On the Parameterization and Initialization of Diagonal State Space
        Models", NeurIPS 2022, arXiv:2206.11893.
     """
+
+    search_space = {
+        "d_model": Choice(16, 32, 64, 128),
+        "d_state": Choice(16, 32, 64),
+        "n_layers": Integer(1, 4),
+        "init": Choice("legs", "lin", "inv"),
+        "dt_min": Real(1e-4, 1e-2, log=True),
+        "bidirectional": Choice(False, True),
+        "dropout": Real(0.0, 0.5),
+        "patch_size": Choice(1, 4, 8),
+        "pooling": Choice("mean", "last", "both", "attention", "adaptive"),
+        "lr": Real(3e-4, 2e-2, log=True),
+        "max_epochs": Integer(20, 200, log=True),
+    }
 
     def __init__(
         self,
@@ -175,6 +190,20 @@ class S4DForForecasting(SequenceForForecasting):
     .. [1] A. Gu, A. Gupta, K. Goel, C. Ré, "On the Parameterization and Initialization of Diagonal State Space
        Models", NeurIPS 2022, arXiv:2206.11893.
     """
+
+    search_space = {
+        "d_model": Choice(16, 32, 64, 128),
+        "d_state": Choice(8, 16, 32),
+        "n_layers": Integer(1, 3),
+        "init": Choice("legs", "lin", "inv"),
+        "dt_min": Real(1e-3, 1e-1, log=True),
+        "bidirectional": Choice(False, True),
+        "dropout": Real(0.0, 0.5),
+        "patch_size": Choice(4, 8, 16),
+        "channel_mixing": Choice(False, True),
+        "lr": Real(1e-4, 1e-2, log=True),
+        "max_epochs": Integer(5, 60, log=True),
+    }
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from tsmodels.layers import AttentionPooling, PostNormBlock, ShapeletFilter, fil
 
 from ._config import records_config
 from ._prepared import Explanation, PreparedNetwork, ragged
+from ._search import Choice, Integer, Real
 from ._series import check_channels, check_facts
 from ._shapeformer_generic import GenericBranch
 
@@ -117,6 +118,18 @@ class ShapeFormerForClassification(PreparedNetwork):
     .. [1] X.-M. Le, L. Luo, U. Aickelin, M.-T. Tran, "ShapeFormer: Shapelet Transformer for Multivariate Time Series
        Classification", KDD 2024, arXiv:2405.14608.
     """
+
+    search_space = {
+        "n_shapelets": Choice(3, 10, 30, 100),
+        "window": Choice(None, 0.1, 0.2, 0.5),
+        "d_model": Choice(32, 64, 128),  # this and the next: multiples of all numbers of heads
+        "d_generic": Choice(16, 32, 64),
+        "n_heads": Choice(4, 8, 16),
+        "dropout": Real(0.0, 0.5),
+        "class_token": Choice("best", "per_class", "attention", "mean"),
+        "lr": Real(1e-4, 1e-2, log=True),
+        "max_epochs": Integer(30, 200, log=True),
+    }
 
     accepts_any_length = True
     FOUND = (

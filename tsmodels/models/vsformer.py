@@ -28,6 +28,7 @@ from tsmodels.layers import PriorAttention, PriorEncoder, fill_gaps, interval_le
 
 from ._config import records_config
 from ._prepared import Explanation, PreparedNetwork, ragged
+from ._search import Choice, Integer, Real
 from ._series import check_channels, check_facts
 from ._vsformer_readout import READ_OUTS
 from ._vsformer_search import TrainingCases
@@ -119,6 +120,20 @@ class VSFormerForClassification(PreparedNetwork):
     .. [1] W. Xi, R. Zuo, A. Alvarez, J. Zhang, B. Choi, J. Lin, "VSFormer: Value and Shape-Aware Transformer with
        Prior-Enhanced Self-Attention for Multivariate Time Series Classification", arXiv:2412.16515.
     """
+
+    search_space = {
+        "d_model": Choice(32, 64, 128),  # multiples of all numbers of heads
+        "n_heads": Choice(2, 4, 8),
+        "n_layers": Integer(1, 3),
+        "dropout": Real(0.0, 0.5),
+        "n_prototypes": Choice(100, 300, 600),
+        "n_intervals": Choice(200, 600, 1200),
+        "match": Choice("raw", "znorm"),
+        "streams": Choice("separate", "joint"),
+        "readout": Choice("tokens", "mean"),
+        "lr": Real(1e-4, 1e-2, log=True),
+        "max_epochs": Integer(30, 200, log=True),
+    }
 
     accepts_any_length = True
     FOUND = (

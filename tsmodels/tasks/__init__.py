@@ -8,8 +8,16 @@ if TYPE_CHECKING:
     from tsmodels.tasks.dynamics import DYNAMICS_PRESETS, DynamicsTask
     from tsmodels.tasks.forecasting import ForecastingTask
     from tsmodels.tasks.frames import FramesTask
+    from tsmodels.tasks.reconstruction import ReconstructionTask
 
-__all__ = ["DYNAMICS_PRESETS", "ClassificationTask", "DynamicsTask", "ForecastingTask", "FramesTask"]
+__all__ = [
+    "DYNAMICS_PRESETS",
+    "ClassificationTask",
+    "DynamicsTask",
+    "ForecastingTask",
+    "FramesTask",
+    "ReconstructionTask",
+]
 
 _MODULES = {
     "ClassificationTask": "classification",
@@ -17,6 +25,7 @@ _MODULES = {
     "DynamicsTask": "dynamics",
     "ForecastingTask": "forecasting",
     "FramesTask": "frames",
+    "ReconstructionTask": "reconstruction",
 }
 
 

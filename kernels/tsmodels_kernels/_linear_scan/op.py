@@ -179,10 +179,10 @@ def linear_scan(
     ----------
     a : Tensor, broadcastable to ``b``
         Gates.  Axes along which it is broadcast cost no memory for batch and time.  May be real where ``b`` is complex.
-    b : Tensor, shape (B, T, *S)
+    b : Tensor, shape ``(B, T, *S)``
         Inputs: batch, time, any trailing shape.  float32, float64, complex64 or complex128; float16 and bfloat16 are
         computed in float32.
-    state : Tensor, shape (B, *S), optional
+    state : Tensor, shape ``(B, *S)``, optional
         h[-1] (reverse: h[T]); default zeros.
     reverse : bool, default=False
         Run backwards in time.
@@ -191,9 +191,9 @@ def linear_scan(
 
     Returns
     -------
-    h : Tensor, shape (B, T, *S)
+    h : Tensor, shape ``(B, T, *S)``
         All states, in the dtype of ``b``.
-    state : Tensor, shape (B, *S)
+    state : Tensor, shape ``(B, *S)``
         h[T-1] (reverse: h[0]); passing it on continues the sequence.  float32 for half inputs.
 
     Raises
@@ -211,7 +211,7 @@ def linear_scan(
     state.  ``torch.autocast`` changes nothing: the computation follows the dtype of the inputs.
 
     On the CPU no layout of ``b`` with contiguous channels or contiguous time is copied; ``h`` of a real ``b`` with
-    contiguous time, (B, *S, T) in memory, has contiguous time too.
+    contiguous time, ``(B, *S, T)`` in memory, has contiguous time too.
 
     Examples
     --------

@@ -103,7 +103,7 @@ def plrnn_lyapunov(
 
         Q[t] R[t] = J(z[t-1]) Q[t-1]            exponent i = mean over t of log R[t]_ii
 
-    with J the Jacobian, which is exact; the sum of all exponents is the mean of log |det J|.
+    with J the Jacobian, which is exact; the sum of all exponents is the mean of ``log |det J|``.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ def important_points(series: ArrayLike, n_points: int, backend: str = "cpu") -> 
     """Perceptually important points of one series.
 
     The first and the last point are chosen first; then, again and again, the point with the largest perpendicular
-    distance |y_a + m (x_j - x_a) - y_j| / sqrt(m^2 + 1) to the chord of its two neighbouring chosen points a and b,
+    distance ``|y_a + m (x_j - x_a) - y_j| / sqrt(m^2 + 1)`` to the chord of its two neighbouring chosen points a and b,
     m = (y_b - y_a) / (x_b - x_a), where x is time standardised to mean 0 and standard deviation 1.  Distances within
     1e-9 of each other count as equal; of equal ones the first is taken.
 

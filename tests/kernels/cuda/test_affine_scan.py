@@ -84,7 +84,11 @@ def test_nan_reaches_its_own_sequence_and_later_steps_only(device):
 
 
 @pytest.mark.parametrize("adjoint", [False, True])
-@pytest.mark.parametrize(("M", "dtype"), [(3, torch.float32), (32, torch.float32), (32, torch.float64)], ids=str)
+@pytest.mark.parametrize(
+    ("M", "dtype"),
+    [(3, torch.float32), pytest.param(32, torch.float32, marks=pytest.mark.slow), (32, torch.float64)],
+    ids=str,
+)
 def test_machine_code(compiled, M, dtype, adjoint):
     families = (kernels.summarise, (dtype, M, 64, adjoint)), (kernels.sweep, (dtype, M, adjoint))
     for family, constants in families:

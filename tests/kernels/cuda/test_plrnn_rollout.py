@@ -117,9 +117,13 @@ def test_public_function_on_a_gpu(device, solver):
 
 
 # what the compiler is slow at is left out
-SHAPES = [("cshplrnn", 3, 50, 0, torch.float32), ("cshplrnn", 3, 50, 1, torch.float64),
-          ("alrnn", 20, 2, 0, torch.float32), ("shplrnn", 16, 512, 2, torch.float32),
-          ("cdendplrnn", 34, 5, 0, torch.float32)]  # fmt: skip
+SHAPES = [
+    ("cshplrnn", 3, 50, 0, torch.float32),
+    pytest.param("cshplrnn", 3, 50, 1, torch.float64, marks=pytest.mark.slow),
+    pytest.param("alrnn", 20, 2, 0, torch.float32, marks=pytest.mark.slow),
+    ("shplrnn", 16, 512, 2, torch.float32),
+    ("cdendplrnn", 34, 5, 0, torch.float32),
+]
 
 
 @pytest.mark.parametrize(("cell", "M", "width", "S", "dtype"), SHAPES, ids=str)
