@@ -262,7 +262,7 @@ def test_nothing_to_draw_is_an_error(shapelets, problem):
         plot_null(shapelets)
 
 
-@pytest.mark.parametrize("n_classes", [2, 9])
+@pytest.mark.parametrize("n_classes", [2, pytest.param(9, marks=pytest.mark.slow)])
 def test_every_picture_is_readable(n_classes, tmp_path):
     X, y = bumps(n_classes=n_classes, n_cases=4 * n_classes)
     with warnings.catch_warnings():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
+from tsmodels.benchmark import _lookup
+
 
 def _made(name: str, n_per_class: int = 6, classes: str = "ab") -> SimpleNamespace:
     """Make cases (1 channel, 4 time points) whose level tells the class; the attributes are those of an ArchiveSet."""
@@ -55,6 +57,18 @@ class Fixed(Levels):
 
     def predict(self, X):
         return self.classes_[np.abs(X.mean((1, 2))[:, None] - self.levels_).argmin(1)]
+
+
+@pytest.fixture
+def registry():
+    """Ask for sktime's registry."""
+
+
+@pytest.fixture(autouse=True)
+def _no_registry(request, monkeypatch):
+    """Find nothing in sktime's registry, which takes seconds to import; tests that ask for `registry` have it."""
+    if "registry" not in request.fixturenames:
+        monkeypatch.setattr(_lookup, "_registered", lambda name, scitype: None)
 
 
 @pytest.fixture

@@ -187,7 +187,8 @@ def test_a_failing_model_costs_its_cell_and_is_tried_again(run, tmp_path):
     assert "1 (1 failed)" in text
     assert "FAILED: Last on one, 1 cell(s): ValueError: out of luck" in text
     Last.mood = None
-    assert (run()["status"] == "finished").all()
+    assert run()["status"].tolist() == ["finished", "failed"]
+    assert (run(retry_failed=True)["status"] == "finished").all()
     assert "FAILED" not in (tmp_path / "out" / "results.md").read_text()
 
 

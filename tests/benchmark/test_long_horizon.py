@@ -177,7 +177,7 @@ def test_the_same_seed_gives_the_same_result(run, tmp_path):
 
 def test_windows_are_the_customary_ones_by_default(monkeypatch, tmp_path):
     cells = []
-    monkeypatch.setattr(long_horizon, "run_cells", lambda job, given, output, progress: cells.extend(given))
+    monkeypatch.setattr(long_horizon, "run_cells", lambda job, given, *rest, **options: cells.extend(given))
     run_long_horizon(["ETTh1", "national_illness"], ["NaiveLast", "DLinear"], [0], tmp_path)
     shapes = {(cell.dataset, cell.lookback, cell.horizon) for cell in cells}
     assert shapes == {("ETTh1", 96, 96), ("national_illness", 36, 24)}

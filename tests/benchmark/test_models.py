@@ -83,3 +83,50 @@ def test_configurations_differ_by_class_parameter_and_version_but_not_by_seed(mo
     assert len({identity, configuration_id(Anything(2)), configuration_id(Other(1))}) == 3
     monkeypatch.setattr(tsmodels, "__version__", "99")
     assert configuration_id(Anything(1)) != identity
+
+
+def test_models_are_imported_by_path_with_parameters():
+    path = "sklearn.neighbors.KNeighborsClassifier"
+    chosen = resolve_models(
+        [
+            path,
+            {"class": path, "label": "Three", "parameters": {"n_neighbors": 3}},
+            {"class": "sklearn.ensemble.BaggingClassifier", "parameters": {"estimator": {"class": path}}},
+        ]
+    )
+    assert list(chosen) == ["KNeighborsClassifier", "Three", "BaggingClassifier"]
+    assert chosen["Three"].n_neighbors == 3
+    assert type(chosen["BaggingClassifier"].estimator) is type(chosen["Three"])
+
+
+@pytest.mark.slow  # sktime's registry imports all of it
+def test_models_are_found_in_the_registry_of_sktime(registry):
+    found = resolve_models(
+        ["DummyClassifier", {"class": "DummyClassifier", "label": "Zero", "parameters": {"random_state": 0}}]
+    )
+    assert class_path(found["DummyClassifier"]) == "sktime.classification.dummy._dummy.DummyClassifier"
+    assert found["Zero"].random_state == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("no.such.Model", "cannot import the model 'no.such.Model': No module named 'no'"),
+        ("sklearn.neighbors.Nothing", "no class 'Nothing' in the module 'sklearn.neighbors'"),
+        ("sklearn.metrics.accuracy_score", "'accuracy_score' cannot be made: missing a required"),
+        ("collections.OrderedDict", r"models\['OrderedDict'\] must be an unfitted classifier"),
+        ({"class": "MiniRocket", "parameters": {"n": 1}}, "'MiniRocket' cannot be made: .* unexpected keyword"),
+        ({"class": "MiniRocket", "parameters": [1]}, "must be a mapping of names to values"),
+        ({"class": "MiniRocket", "params": {}}, "takes 'class', 'label' and 'parameters', got 'params' too"),
+        ({"label": "A"}, "a model must be a name, or a mapping"),
+        (3, "a model must be a name, or a mapping"),
+    ],
+)
+def test_a_model_that_cannot_be_made_is_explained(model, message):
+    with pytest.raises(RequestError, match=message):
+        resolve_models([model])
+
+
+def test_two_models_of_one_name_are_refused():
+    with pytest.raises(RequestError, match="two models are called 'A'"):
+        resolve_models([{"class": "MiniRocket", "label": "A"}, {"class": "1NN-DTW", "label": "A"}])

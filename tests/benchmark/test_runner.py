@@ -8,7 +8,17 @@ import pandas as pd
 import pytest
 
 import tsmodels
-from tsmodels.benchmark import OutputError, Progress, RequestError, load_results, run_benchmark, runner
+from tsmodels.benchmark import (
+    OutputError,
+    Progress,
+    RequestError,
+    _running,
+    load_results,
+    run_benchmark,
+    runner,
+    summarise,
+)
+from tsmodels.benchmark.archive_files import read_result_file
 from tsmodels.benchmark.cells import run_cell
 
 
@@ -160,7 +170,7 @@ def test_a_damaged_file_is_redone(run, levels, tmp_path, damage):
     assert json.loads(victim.read_bytes())["accuracy"] == before["accuracy"]
 
 
-def test_a_failing_model_costs_its_cells_only_and_is_tried_again(run, levels):
+def test_a_failing_model_costs_its_cells_only_and_is_tried_again_if_asked_to(run, levels):
     class Moody(levels):
         broken = True
 
@@ -178,7 +188,10 @@ def test_a_failing_model_costs_its_cells_only_and_is_tried_again(run, levels):
     assert len(results) == 8
     Moody.broken = False
     results, diary = run(models=models)
-    assert (diary.plan.n_found, diary.plan.n_retried) == (6, 2)
+    assert (diary.plan.n_found, diary.plan.n_failed, diary.plan.n_retried) == (8, 2, 0)
+    assert (results["status"] == "failed").sum() == 2
+    results, diary = run(models=models, retry_failed=True)
+    assert (diary.plan.n_found, diary.plan.n_failed, diary.plan.n_retried) == (6, 0, 2)
     assert (results["status"] == "finished").all()
     assert results["error"].isna().all()
 
@@ -208,7 +221,13 @@ def test_an_interruption_keeps_what_was_finished_and_the_next_call_goes_on(run, 
 def test_the_files_of_the_folder_tell_the_same_as_the_results(run, levels, fixed, tmp_path, picture):
     results, _ = run(models={"Levels": levels(), "Fixed": fixed()})
     out = tmp_path / "out"
-    assert sorted(path.name for path in out.iterdir()) == ["accuracy.png", "cells", "results.csv", "results.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "accuracy.png",
+        "cells",
+        "predictions",
+        "results.csv",
+        "results.json",
+    ]
     loaded = load_results(out)
     order = ["dataset", "model", "seed"]
     pd.testing.assert_frame_equal(
@@ -308,14 +327,20 @@ def test_defaults_are_the_bundled_sets_three_seeds_and_our_loader(monkeypatch, t
 def test_a_record_is_the_one_that_is_written(run, levels, load, tmp_path, monkeypatch):
     records = []
 
-    def watched(cell, estimator, data):
-        records.append(run_cell(cell, estimator, data))
-        return records[-1]
+    def watched(*arguments, **options):
+        records.append(run_cell(*arguments, **options))
+        return dict(records[-1])
 
     monkeypatch.setattr(runner, "run_cell", watched)
     run(["One"], seeds=[5])
     (file,) = _cell_files(tmp_path / "out").values()
-    assert json.loads(file) == records[0]
+    written = json.loads(file)
+    execution = {"backend": "serial", "n_jobs": 1, "threads": None, "time_limit": None, "memory_limit_mb": None}
+    assert written.pop("execution") == execution
+    assert written.pop("cell_seconds") >= written["fit_seconds"]
+    assert written.pop("peak_memory_mb") > 0
+    assert (tmp_path / "out" / written.pop("predictions")).is_file()
+    assert written == records[0]
 
 
 @pytest.mark.slow  # a real training
@@ -332,3 +357,120 @@ def test_chimera_beats_chance_on_italy_power_demand_and_resumes(tmp_path, pictur
     diary = Diary()
     pd.testing.assert_frame_equal(run_benchmark(*arguments, epochs=40, progress=diary), results)
     assert diary.plan.n_found == 2
+
+
+def test_resamples_have_their_number_as_seed(run, levels, fixed, tmp_path):
+    results, _ = run(["One"], models={"Levels": levels(), "Fixed": fixed()}, seeds=None, resamples=3)
+    assert (results["status"] == "finished").all()
+    assert results["resample"].tolist() == [0, 1, 2] * 2
+    assert results["seed"].fillna(-1).tolist() == [0, 1, 2, -1, -1, -1]
+    cells = [json.loads(content) for content in _cell_files(tmp_path / "out").values()]
+    assert {cell["protocol"].split()[0] for cell in cells if cell["resample"]} == {"stratified"}
+    assert summarise(results)["n_finished"].tolist() == [3, 3]
+    assert run(["One"], models={"Levels": levels()}, seeds=[0])[1].plan.n_found == 1  # the archive's own split
+    for wrong, message in [({"seeds": [0], "resamples": 2}, "both given"), ({"resamples": 0}, "at least 1")]:
+        with pytest.raises(RequestError, match=message):
+            run(["One"], **{"seeds": None, **wrong})
+
+
+def test_predictions_are_files_of_the_archives_format(run, levels, tmp_path):
+    run(["One"], seeds=[0, 1])
+    run(["One"], models={"Levels": levels(max_epochs=8)}, seeds=[0])
+    run(["One"], seeds=None, resamples=2)
+    cells = [json.loads(content) for content in _cell_files(tmp_path / "out").values()]
+    files = {cell["predictions"]: cell for cell in cells}
+    other = next(cell["configuration"] for cell in cells if cell["parameters"] == {"max_epochs": 8})
+    assert sorted(files) == [
+        f"predictions/Levels-{other}/Predictions/One/testResample0.csv",  # the other parameters overwrite nothing
+        "predictions/Levels-seed1/Predictions/One/testResample0.csv",
+        "predictions/Levels/Predictions/One/testResample0.csv",
+        "predictions/Levels/Predictions/One/testResample1.csv",
+    ]
+    for path, cell in files.items():
+        result = read_result_file(tmp_path / "out" / path)
+        assert (result.accuracy, result.resample) == (cell["accuracy"], cell["resample"])
+        assert result.n_classes == 2
+        assert "0 = a, 1 = b" in result.comment
+    run(["Two"], keep_predictions=False)
+    assert not list((tmp_path / "out").glob("predictions/*/Predictions/Two"))
+
+
+def test_probabilities_that_cannot_be_written_cost_the_file_only(run, levels, tmp_path):
+    class Doubtful(levels):
+        def get_tag(self, name, **options):
+            return True
+
+        def predict_proba(self, X):
+            return 0.9 * super().predict_proba(X)
+
+    with pytest.warns(UserWarning, match="do not sum to one"):  # scikit-learn's, of the log loss
+        results, _ = run(["One"], models={"Doubtful": Doubtful()}, seeds=[0])
+    assert results["status"].tolist() == ["finished"]
+    (cell,) = (json.loads(content) for content in _cell_files(tmp_path / "out").values())
+    assert cell["predictions"] is None
+    assert "sum to 1" in cell["predictions_error"]
+
+
+def test_an_archive_is_what_is_found_of_it(run, levels, tmp_path, made):
+    told = []
+
+    class Listener(Progress):
+        def left_out(self, datasets, reason):
+            told.append((len(datasets), reason))
+
+    def load(name):
+        if name not in ("Libras", "ERing"):
+            raise FileNotFoundError
+        return made(name)
+
+    results = run_benchmark(
+        models={"Levels": levels()}, seeds=[0], output=tmp_path, archive="UEA", load=load, progress=Listener()
+    )
+    assert results["dataset"].tolist() == ["ERing", "Libras"]
+    assert told == [(28, "not on this machine")]
+    with pytest.raises(RequestError, match="datasets and archive were both given"):
+        run(["One"], archive="UEA")
+
+
+def test_a_set_is_read_once_however_many_cells_it_has(levels, tmp_path, made):
+    loaded = []
+    run_benchmark(
+        ["One", "Two", "Three"],
+        {"A": levels(), "B": levels(max_epochs=3)},
+        [0, 1],
+        tmp_path,
+        load=lambda name: loaded.append(name) or made(name),
+    )
+    # each is tried before the run, which is how a set of one's own is found to be missing
+    assert sorted(set(loaded)) == ["One", "Three", "Two"]
+    assert len(loaded) <= 6
+
+
+def test_a_second_run_on_the_folder_is_refused(run, levels, tmp_path):
+    class Nested(levels):
+        def fit(self, X, y):
+            if len(X) == 12:
+                with pytest.raises(RequestError, match="in use by process"):
+                    run(["Other"])
+            return super().fit(X, y)
+
+    results, _ = run(["One"], models={"Nested": Nested()}, seeds=[0])
+    assert results["error"].isna().all()
+    assert set(load_results(tmp_path / "out")["dataset"]) == {"One"}
+
+
+def test_damaged_files_are_counted(run, tmp_path):
+    run(["One"])
+    (tmp_path / "out" / "cells" / "other.json").write_text("{")
+    assert run(["One"])[1].plan.n_damaged == 1
+
+
+def test_tables_are_written_now_and_then_and_at_the_end(run, monkeypatch):
+    written = []
+    monkeypatch.setattr(_running, "write_atomically", lambda path, content: written.append(path.name))
+    run()
+    assert written == ["results.csv", "results.json", "accuracy.png"]
+    written.clear()
+    monkeypatch.setattr(_running, "_SECONDS_BETWEEN_TABLES", -1.0)
+    run(["Three"])
+    assert written == ["results.csv"] * 3 + ["results.json", "accuracy.png"]

@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsmodels.benchmark._errors import BenchmarkError, OutputError, RequestError
     from tsmodels.benchmark._tables import load_horizon_errors
+    from tsmodels.benchmark.archive_files import load_result_files
     from tsmodels.benchmark.chaos import run_chaos
+    from tsmodels.benchmark.execution import Backend, Budget
     from tsmodels.benchmark.forecasting import BacktestSeries, run_backtest
     from tsmodels.benchmark.long_horizon import run_long_horizon
     from tsmodels.benchmark.models import available_models
+    from tsmodels.benchmark.published import load_published
     from tsmodels.benchmark.reconstruction import run_reconstruction
+    from tsmodels.benchmark.reports import make_report
     from tsmodels.benchmark.results import load_results, summarise
     from tsmodels.benchmark.runner import Progress, run_benchmark
 
@@ -38,14 +42,19 @@ __all__ = [
     "DEFAULT_SERIES",
     "DYNAMICS_SETS",
     "LONG_HORIZON_SETS",
+    "Backend",
     "BacktestSeries",
     "BenchmarkError",
+    "Budget",
     "OutputError",
     "Progress",
     "RequestError",
     "available_models",
     "load_horizon_errors",
+    "load_published",
+    "load_result_files",
     "load_results",
+    "make_report",
     "run_backtest",
     "run_benchmark",
     "run_chaos",
@@ -75,14 +84,19 @@ DEFAULT_DYNAMICS_OUTPUT = "tsmodels-dynamics"
 DEFAULT_CHAOS_OUTPUT = "tsmodels-chaos"
 
 _MODULES = {
+    "Backend": "execution",
     "BacktestSeries": "forecasting",
     "BenchmarkError": "_errors",
+    "Budget": "execution",
     "OutputError": "_errors",
     "Progress": "runner",
     "RequestError": "_errors",
     "available_models": "models",
     "load_horizon_errors": "_tables",
+    "load_published": "published",
+    "load_result_files": "archive_files",
     "load_results": "results",
+    "make_report": "reports",
     "run_chaos": "chaos",
     "run_reconstruction": "reconstruction",
     "run_backtest": "forecasting",

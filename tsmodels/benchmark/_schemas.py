@@ -39,6 +39,8 @@ class Schema:
         Whole numbers that tell cells apart, beside data set, model, seed and configuration.
     counts : tuple of str
         Whole numbers that are added up over seeds.
+    draws : tuple of str
+        Whole numbers that tell repetitions apart, beside the seed; 0 where a file has none.
     robust : bool
         Whether seeds are summed up by median and median absolute deviation (columns with ``_mad`` behind their name),
         which a single run that went wrong does not move, or by mean and standard deviation (``_std``).
@@ -51,6 +53,7 @@ class Schema:
     facts: tuple[str, ...]
     keys: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
+    draws: tuple[str, ...] = ()
     robust: bool = False
 
     @property
@@ -65,6 +68,7 @@ class Schema:
             "dataset": "object",
             "model": "object",
             "seed": "Int64",
+            **dict.fromkeys(self.draws, "Int64"),
             "configuration": "object",
             **dict.fromkeys(self.keys, "Int64"),
             "status": "object",
@@ -86,17 +90,20 @@ class Schema:
 
 
 _TIMES = ("fit_seconds", "predict_seconds")
+_USE = (*_TIMES, "peak_memory_mb")
+_ON_TRAIN = ("train_accuracy", "train_balanced_accuracy", "train_f1")
 
 CLASSIFICATION = Schema(
     task="classification",
-    measures=("accuracy", "balanced_accuracy", "log_loss", "auroc", *_TIMES),
+    measures=("accuracy", "balanced_accuracy", "log_loss", "auroc", "f1", *_ON_TRAIN, *_USE),
     required=("accuracy", *_TIMES),
     spreads=("accuracy", "balanced_accuracy"),
     facts=("n_parameters", "n_train", "n_test", "n_classes"),
+    draws=("resample",),
 )
 BACKTEST = Schema(
     task="forecasting",
-    measures=("mase", "smape", "rmse", "coverage_90", *_TIMES),
+    measures=("mase", "smape", "rmse", "coverage_90", *_USE),
     required=("mase", "smape", "rmse", *_TIMES),
     spreads=("mase", "smape", "rmse", "coverage_90"),
     facts=("n_parameters", "seasonality", "n_channels", "n_train", "n_test"),
@@ -104,7 +111,7 @@ BACKTEST = Schema(
 )
 LONG_HORIZON = Schema(
     task="long-horizon",
-    measures=("mse", "mae", "val_mse", *_TIMES),
+    measures=("mse", "mae", "val_mse", *_USE),
     required=("mse", "mae", *_TIMES),
     spreads=("mse", "mae"),
     facts=("n_parameters", "epochs", "best_epoch", "n_channels", "n_train", "n_val", "n_test"),
@@ -113,7 +120,7 @@ LONG_HORIZON = Schema(
 # a run that diverges is finished and has no measures
 RECONSTRUCTION = Schema(
     task="dynamics",
-    measures=("d_stsp", "d_h", "pe_20", "lyapunov_max", "kaplan_yorke", *_TIMES),
+    measures=("d_stsp", "d_h", "pe_20", "lyapunov_max", "kaplan_yorke", *_USE),
     required=_TIMES,
     spreads=("d_stsp", "d_h", "pe_20", "lyapunov_max"),
     facts=("n_parameters", "epochs", "n_channels", "n_train", "n_test"),
@@ -122,7 +129,7 @@ RECONSTRUCTION = Schema(
 )
 CHAOS = Schema(
     task="chaos",
-    measures=("smape", "valid_time", *_TIMES),
+    measures=("smape", "valid_time", *_USE),
     required=("smape", "valid_time", *_TIMES),
     spreads=("smape", "valid_time"),
     facts=("n_parameters", "n_train", "n_test"),

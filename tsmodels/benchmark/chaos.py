@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsmodels.benchmark import DEFAULT_CHAOS_OUTPUT, DEFAULT_SEEDS
+from tsmodels.benchmark._data_cache import DataCache
 from tsmodels.benchmark._dynamics_tables import chaos_markdown
 from tsmodels.benchmark._errors import RequestError
 from tsmodels.benchmark._schemas import CHAOS
 from tsmodels.benchmark.cells import Cell, recorded
+from tsmodels.benchmark.execution import Backend, Budget
 from tsmodels.benchmark.forecasting import (
     BacktestSeries,
     available_forecasters,
@@ -77,6 +79,9 @@ def run_chaos(
     *,
     epochs: int | None = None,
     progress: Progress | None = None,
+    backend: Backend | None = None,
+    budget: Budget | None = None,
+    retry_failed: bool = False,
 ) -> pd.DataFrame:
     """Forecast chaotic systems with every model from every stretch of their attractors; keep each result in a file.
 
@@ -90,8 +95,9 @@ def run_chaos(
     datasets : iterable of str, optional
         Names out of :data:`tsmodels_datamodules.CHAOS_TABLE`. By default all of them.
     models : iterable of str or mapping of str to forecaster, optional
-        Names out of :func:`available_chaos_models`, or names of your own with an unfitted sktime forecaster each, which
-        is copied. By default the last value, theta (needs statsmodels), context parroting, DLinear, PLRNN and ALRNN.
+        Names out of ``tsmodels.benchmark.chaos.available_chaos_models()``, or names of your own with an unfitted sktime
+        forecaster each, which is copied. By default the last value, theta (needs statsmodels), context parroting,
+        DLinear, PLRNN and ALRNN.
     seeds : iterable of int, default=(0, 1, 2)
         Stretches of the attractors.
     output : path, default="tsmodels-chaos"
@@ -100,6 +106,8 @@ def run_chaos(
         Given as ``max_epochs`` to the models that have this parameter.
     progress : Progress, optional
         Told of each step.
+    backend, budget, retry_failed
+        As of :func:`run_benchmark`.
 
     Returns
     -------
@@ -140,7 +148,10 @@ def run_chaos(
         for model in estimators
         for seed in checked_seeds(seeds)
     ]
-    return run_cells(_Chaos(estimators), cells, output, progress or Progress())
+    job = _Chaos(estimators)
+    return run_cells(
+        job, cells, output, progress or Progress(), backend=backend, budget=budget, retry_failed=retry_failed
+    )
 
 
 class _Chaos(Job):
@@ -148,9 +159,9 @@ class _Chaos(Job):
 
     def __init__(self, estimators: Mapping[str, Any]):
         self._estimators = estimators
-        self._stretches: dict[tuple[str, int], np.ndarray] = {}
+        self._stretches = DataCache(_stretch_of, n_kept=100)  # small, and each model comes back to those of all seeds
 
-    def load(self, datasets: set[str]) -> None:
+    def check(self, datasets: set[str]) -> None:
         """A stretch is integrated when its first model needs it."""
 
     def warm_up(self, cell: Cell) -> float:
@@ -161,10 +172,9 @@ class _Chaos(Job):
             folds_of(quick, self._series(cell), 1)
         return time.perf_counter() - start
 
-    def run(self, cell: Cell) -> dict[str, Any]:
-        with without_remember_data_warning():
-            estimator = configured(self._estimators[cell.model], random_state=cell.seed)
-        facts = {
+    def facts(self, cell: Cell) -> dict[str, Any]:
+        estimator = self._estimators[cell.model]
+        return {
             "task": CHAOS.task,
             "estimator": class_path(estimator),
             "parameters": described(estimator),
@@ -172,15 +182,17 @@ class _Chaos(Job):
             "n_train": N_TRAIN,
             "n_test": HORIZON,
         }
-        return recorded(cell, facts, lambda: self._measured(cell, estimator))
+
+    def run(self, cell: Cell, extras: dict[str, Any]) -> dict[str, Any]:
+        with without_remember_data_warning():
+            estimator = configured(self._estimators[cell.model], random_state=cell.seed)
+        return recorded(cell, self.facts(cell), lambda: self._measured(cell, estimator))
 
     def _series(self, cell: Cell) -> BacktestSeries:
         import pandas as pd
 
-        key = cell.dataset, cell.seed or 0
-        if key not in self._stretches:
-            self._stretches[key] = _stretch(*key)
-        return BacktestSeries(pd.Series(self._stretches[key]), HORIZON, POINTS_PER_PERIOD, POINTS_PER_PERIOD)
+        stretch = self._stretches[cell.dataset, cell.seed or 0]
+        return BacktestSeries(pd.Series(stretch), HORIZON, POINTS_PER_PERIOD, POINTS_PER_PERIOD)
 
     def _measured(self, cell: Cell, estimator: Any) -> dict[str, Any]:
         from tsmodels.dynamics.measures import smape, valid_prediction_time
@@ -214,6 +226,10 @@ class _Chaos(Job):
         if (results["status"] == "finished").any():
             made["smape.png"] = drawn(plot_errors(results))
         return made
+
+
+def _stretch_of(key: tuple[str, int]) -> np.ndarray:
+    return _stretch(*key)
 
 
 def _stretch(name: str, seed: int) -> np.ndarray:

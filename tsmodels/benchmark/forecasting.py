@@ -15,9 +15,11 @@ import numpy as np
 
 from tsmodels.benchmark import DEFAULT_BACKTEST_OUTPUT, DEFAULT_SEEDS, DEFAULT_SERIES
 from tsmodels.benchmark._errors import RequestError
+from tsmodels.benchmark._lookup import ModelSpec, specs, unknown
 from tsmodels.benchmark._schemas import BACKTEST
 from tsmodels.benchmark._tables import horizon_csv, markdown
 from tsmodels.benchmark.cells import Cell, recorded
+from tsmodels.benchmark.execution import Backend, Budget
 from tsmodels.benchmark.models import class_path, configuration_id, configured, described, has_parameter
 from tsmodels.benchmark.results import to_frame
 from tsmodels.benchmark.runner import Job, Progress, checked_names, checked_seeds, drawn, run_cells
@@ -164,6 +166,9 @@ def run_backtest(
     n_cutoffs: int = _N_CUTOFFS,
     load: Callable[[str], BacktestSeries] | None = None,
     progress: Progress | None = None,
+    backend: Backend | None = None,
+    budget: Budget | None = None,
+    retry_failed: bool = False,
 ) -> pd.DataFrame:
     """Fit every forecaster at several cutoffs of every series, with every seed, and keep each result in a file.
 
@@ -175,9 +180,9 @@ def run_backtest(
     datasets : iterable of str, optional
         Names of bundled series. By default all of them: "airline", "lynx", "shampoo_sales" and "uschange".
     models : iterable of str or mapping of str to forecaster, optional
-        Names out of :func:`available_forecasters`, or names of your own with an unfitted sktime forecaster each, which
-        is copied. By default the naive ones, theta and exponential smoothing (these two need statsmodels), DLinear and
-        Chimera.
+        Names out of ``tsmodels.benchmark.forecasting.available_forecasters()``, or names of your own with an unfitted
+        sktime forecaster each, which is copied. By default the naive ones, theta and exponential smoothing (these two
+        need statsmodels), DLinear and Chimera.
     seeds : iterable of int, default=(0, 1, 2)
         Given as ``random_state``. A model without that parameter is run once.
     output : path, default="tsmodels-forecasting"
@@ -188,9 +193,11 @@ def run_backtest(
     n_cutoffs : int, default=3
         Number of cutoffs.
     load : callable, optional
-        From a name to a :class:`BacktestSeries`. By default :func:`bundled_series`.
+        From a name to a :class:`BacktestSeries`. By default ``tsmodels.benchmark.forecasting.bundled_series``.
     progress : Progress, optional
         Told of each step.
+    backend, budget, retry_failed
+        As of :func:`run_benchmark`.
 
     Returns
     -------
@@ -227,7 +234,10 @@ def run_backtest(
             cells += [Cell(name, model, seed, configuration) for seed in (seeds if is_seeded else [None])]
     if epochs is not None and not any(has_parameter(each, "max_epochs") for each in estimators.values()):
         raise RequestError(f"epochs has no effect on {', '.join(makers)}: not trained in epochs. Leave it out.")
-    return run_cells(_Backtest(series, estimators, n_cutoffs), cells, output, progress or Progress())
+    job = _Backtest(series, estimators, n_cutoffs)
+    return run_cells(
+        job, cells, output, progress or Progress(), backend=backend, budget=budget, retry_failed=retry_failed
+    )
 
 
 def chosen_makers(
@@ -239,8 +249,10 @@ def chosen_makers(
 
     Parameters
     ----------
-    models : iterable of str, mapping of str to forecaster, or None
-        Names out of `known`, or names of your own with a forecaster each, or None for `default`.
+    models : iterable of str or mapping, mapping of str to forecaster, or None
+        Names out of `known`, import paths, or names of forecasters in sktime's registry, with parameters as of
+        :func:`tsmodels.benchmark.models.resolve_models`; or names of your own with a forecaster each, or None
+        for `default`.
     known : mapping
         Makers by name.
     default : iterable of str
@@ -251,25 +263,35 @@ def chosen_makers(
     RequestError
         If there is no model, none of a given name, or something in a mapping is no forecaster.
     """
-    if isinstance(models, str):
-        raise RequestError(f"models must be a list of names, got {models!r}.")
     if isinstance(models, Mapping):
-        for name, estimator in models.items():
-            if isinstance(estimator, type) or not hasattr(estimator, "predict_interval"):
-                raise RequestError(f"models[{name!r}] must be an unfitted sktime forecaster, got {estimator!r}.")
-        chosen = {name: lambda series, estimator=each: estimator for name, each in models.items()}
+        chosen = {name: _constant(name, each) for name, each in models.items()}
     else:
-        names = [name for name in default if name in known] if models is None else list(dict.fromkeys(models))
-        for name in names:
-            if name in left_out():
-                package = left_out()[name]
-                raise RequestError(f"the model {name!r} needs {package}: pip install {package}, or leave it out.")
-            if name not in known:
-                raise RequestError(f"there is no forecaster {name!r}. Available: {', '.join(known)}.")
-        chosen = {name: known[name] for name in names}
+        wanted = specs([name for name in default if name in known] if models is None else models)
+        chosen = {spec.label: _maker(spec, known) for spec in wanted}
     if not chosen:
         raise RequestError("models must name at least one model; None takes the default ones.")
     return chosen
+
+
+def _maker(spec: ModelSpec, known: Mapping[str, Callable[[BacktestSeries], Any]]) -> Callable[[BacktestSeries], Any]:
+    if spec.name in left_out():
+        package = left_out()[spec.name]
+        raise RequestError(f"the model {spec.name!r} needs {package}: pip install {package}, or leave it out.")
+    if spec.name in known:
+        if spec.parameters:
+            raise RequestError(f"the parameters of {spec.name!r} follow from the series: name its class to set others.")
+        return known[spec.name]
+    with without_remember_data_warning():
+        estimator = spec.estimator("forecaster")
+    if estimator is None:
+        raise unknown("forecaster", spec.name, known)
+    return _constant(spec.label, estimator)
+
+
+def _constant(name: str, estimator: Any) -> Callable[[BacktestSeries], Any]:
+    if isinstance(estimator, type) or not hasattr(estimator, "predict_interval"):
+        raise RequestError(f"models[{name!r}] must be an unfitted sktime forecaster, got {estimator!r}.")
+    return lambda series: estimator
 
 
 def _loaded(name: str, load: Callable[[str], BacktestSeries]) -> BacktestSeries:
@@ -296,7 +318,7 @@ class _Backtest(Job):
     def __init__(self, series: Mapping[str, BacktestSeries], estimators: Mapping[tuple[str, str], Any], n_cutoffs: int):
         self._series, self._estimators, self._n_cutoffs = series, estimators, n_cutoffs
 
-    def load(self, datasets: set[str]) -> None:
+    def check(self, datasets: set[str]) -> None:
         """All is loaded: it took no time, and configurations depend on it."""
 
     def warm_up(self, cell: Cell) -> float:
@@ -307,11 +329,9 @@ class _Backtest(Job):
             folds_of(quick, self._series[cell.dataset], 1)
         return time.perf_counter() - start
 
-    def run(self, cell: Cell) -> dict[str, Any]:
-        series = self._series[cell.dataset]
-        with without_remember_data_warning():
-            estimator = configured(self._estimators[cell.dataset, cell.model], random_state=cell.seed)
-        facts = {
+    def facts(self, cell: Cell) -> dict[str, Any]:
+        series, estimator = self._series[cell.dataset], self._estimators[cell.dataset, cell.model]
+        return {
             "task": BACKTEST.task,
             "estimator": class_path(estimator),
             "parameters": described(estimator),
@@ -323,7 +343,12 @@ class _Backtest(Job):
             "n_train": len(series.y) - self._n_cutoffs * series.horizon,
             "n_test": self._n_cutoffs * series.horizon,
         }
-        return recorded(cell, facts, lambda: _measured(estimator, series, self._n_cutoffs))
+
+    def run(self, cell: Cell, extras: dict[str, Any]) -> dict[str, Any]:
+        with without_remember_data_warning():
+            estimator = configured(self._estimators[cell.dataset, cell.model], random_state=cell.seed)
+        series = self._series[cell.dataset]
+        return recorded(cell, self.facts(cell), lambda: _measured(estimator, series, self._n_cutoffs))
 
     def files(self, records: list[dict[str, Any]]) -> dict[str, str | bytes]:
         from tsmodels.plots import plot_errors

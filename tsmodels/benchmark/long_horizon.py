@@ -16,9 +16,11 @@ import numpy as np
 import tsmodels
 from tsmodels.benchmark import DEFAULT_LONG_HORIZON_OUTPUT, DEFAULT_SEEDS, LONG_HORIZON_SETS
 from tsmodels.benchmark._errors import RequestError
+from tsmodels.benchmark._lookup import ModelSpec, imported, specs
 from tsmodels.benchmark._schemas import LONG_HORIZON
 from tsmodels.benchmark._tables import horizon_csv, horizon_errors, markdown
 from tsmodels.benchmark.cells import Cell, recorded
+from tsmodels.benchmark.execution import Backend, Budget
 from tsmodels.benchmark.models import class_path, digest, plain
 from tsmodels.benchmark.results import to_frame
 from tsmodels.benchmark.runner import Job, Progress, checked_names, checked_seeds, drawn, run_cells
@@ -116,6 +118,9 @@ def run_long_horizon(
     horizons: Iterable[int] | None = None,
     training: Training | None = None,
     progress: Progress | None = None,
+    backend: Backend | None = None,
+    budget: Budget | None = None,
+    retry_failed: bool = False,
 ) -> pd.DataFrame:
     """Train every network on every data set, horizon and seed, and keep each result in a file of its own.
 
@@ -146,6 +151,8 @@ def run_long_horizon(
         Epochs, patience, stride between training windows, batch size, learning rate and accelerator.
     progress : Progress, optional
         Told of each step.
+    backend, budget, retry_failed
+        As of :func:`run_benchmark`.
 
     Returns
     -------
@@ -175,7 +182,10 @@ def run_long_horizon(
                 configuration = digest([_description(model, network, training, name), tsmodels.__version__])
                 for seed in [None] if network is None else seeds:
                     cells.append(LongHorizonCell(name, model, seed, configuration, past, horizon))
-    return run_cells(_LongHorizon(networks, training), cells, output, progress or Progress())
+    job = _LongHorizon(networks, training)
+    return run_cells(
+        job, cells, output, progress or Progress(), backend=backend, budget=budget, retry_failed=retry_failed
+    )
 
 
 def _step_count(name: str, value: Any) -> int:
@@ -185,8 +195,6 @@ def _step_count(name: str, value: Any) -> int:
 
 
 def _networks(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str, Any]:
-    if isinstance(models, str):
-        raise RequestError(f"models must be a list of names, got {models!r}.")
     if isinstance(models, Mapping):
         for name, network in models.items():
             if not isinstance(network, type | functools.partial) and not (network is None and name in _NAIVE):
@@ -194,14 +202,23 @@ def _networks(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str, Any
         chosen = dict(models)
     else:
         known = available_networks()
-        names = DEFAULT_NETWORKS if models is None else list(dict.fromkeys(models))
-        for name in names:
-            if name not in known:
-                raise RequestError(f"there is no network {name!r}. Available: {', '.join(known)}.")
-        chosen = {name: known[name] for name in names}
+        chosen = {spec.label: _network(spec, known) for spec in specs(DEFAULT_NETWORKS if models is None else models)}
     if not chosen:
         raise RequestError("models must name at least one model; None takes the default ones.")
     return chosen
+
+
+def _network(spec: ModelSpec, known: Mapping[str, Any]) -> Any:
+    if "." not in spec.name and spec.name not in known:
+        raise RequestError(f"there is no network {spec.name!r}. Available: {', '.join(known)}. Others by import path.")
+    network = known[spec.name] if spec.name in known else imported(spec.name)
+    if network is None:
+        if spec != ModelSpec(spec.name, spec.name):
+            raise RequestError(f"{spec.name!r} takes neither a label nor parameters.")
+        return None
+    if not spec.parameters:
+        return network
+    return functools.partial(network, **spec.parameters)
 
 
 def _description(model: str, network: Any, training: Training, dataset: str) -> dict[str, Any]:
@@ -226,7 +243,7 @@ class _LongHorizon(Job):
     def __init__(self, networks: Mapping[str, Any], training: Training):
         self._networks, self._training = networks, training
 
-    def load(self, datasets: set[str]) -> None:
+    def check(self, datasets: set[str]) -> None:
         from tsmodels_datamodules import load_forecasting_set
 
         for name in sorted(datasets):
@@ -247,15 +264,17 @@ class _LongHorizon(Job):
             network(2, cell.lookback, cell.horizon)(torch.zeros(2, cell.lookback, 2)).sum().backward()
         return time.perf_counter() - start
 
-    def run(self, cell: Cell) -> dict[str, Any]:
-        assert isinstance(cell, LongHorizonCell)
-        network = self._networks[cell.model]
-        facts = {
+    def facts(self, cell: Cell) -> dict[str, Any]:
+        return {
             "task": LONG_HORIZON.task,
-            "parameters": _description(cell.model, network, self._training, cell.dataset),
+            "parameters": _description(cell.model, self._networks[cell.model], self._training, cell.dataset),
             "protocol": PROTOCOL,
-            "n_test": 0,  # until it is known
+            "n_test": None,  # until it is known
         }
+
+    def run(self, cell: Cell, extras: dict[str, Any]) -> dict[str, Any]:
+        assert isinstance(cell, LongHorizonCell)
+        network, facts = self._networks[cell.model], self.facts(cell)
         if network is None:
             season = facts["parameters"]["season"]
             return recorded(cell, facts, lambda: _naive(cell.dataset, cell.horizon, season))

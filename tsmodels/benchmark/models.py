@@ -15,6 +15,7 @@ import numpy as np
 import tsmodels
 from tsmodels.benchmark import DEFAULT_MODELS
 from tsmodels.benchmark._errors import RequestError
+from tsmodels.benchmark._lookup import ModelSpec, specs, unknown
 
 __all__ = [
     "available_models",
@@ -45,38 +46,43 @@ def available_models() -> dict[str, Callable[[], Any]]:
     return {**ours, "MiniRocket": baselines.minirocket, "1NN-DTW": baselines.one_nn_dtw}
 
 
-def resolve_models(models: Iterable[str] | Mapping[str, Any] | None) -> dict[str, Any]:
+def resolve_models(models: Iterable[Any] | Mapping[str, Any] | None) -> dict[str, Any]:
     """Return unfitted estimators by name.
 
     Parameters
     ----------
-    models : iterable of str, mapping of str to estimator, or None
-        Names out of :func:`available_models`; or names of your own with the estimator each stands for; or None for
+    models : iterable of str or mapping, mapping of str to estimator, or None
+        Names out of :func:`available_models`, import paths, or names of classifiers in sktime's registry; in place of
+        a name ``{"class": name, "label": ..., "parameters": {...}}``, where an estimator among the parameters is
+        written the same way. Or names of your own with the estimator each stands for. Or None for
         :data:`tsmodels.benchmark.DEFAULT_MODELS`.
 
     Raises
     ------
     RequestError
-        If there is no model, none of a given name (the message lists the available ones), or something in a mapping is
-        no estimator.
+        If there is no model, none of a given name (the message lists the available ones), it cannot be made, or
+        something is no estimator.
     """
-    if isinstance(models, str):
-        raise RequestError(f"models must be a list of names, got {models!r}.")
     if isinstance(models, Mapping):
         chosen = dict(models)
-        for name, estimator in chosen.items():
-            if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
-                raise RequestError(f"models[{name!r}] must be an unfitted classifier, got {estimator!r}.")
     else:
         known = available_models()
-        names = DEFAULT_MODELS if models is None else list(dict.fromkeys(models))
-        for name in names:
-            if name not in known:
-                raise RequestError(f"there is no model {name!r}. Available: {', '.join(known)}.")
-        chosen = {name: known[name]() for name in names}
+        wanted = specs(DEFAULT_MODELS if models is None else models)
+        chosen = {spec.label: _classifier(spec, known) for spec in wanted}
+    for name, estimator in chosen.items():
+        if isinstance(estimator, type) or not (hasattr(estimator, "get_params") and hasattr(estimator, "predict")):
+            raise RequestError(f"models[{name!r}] must be an unfitted classifier, got {estimator!r}.")
     if not chosen:
         raise RequestError("models must name at least one model; None takes the default ones.")
     return chosen
+
+
+def _classifier(spec: ModelSpec, known: Mapping[str, Callable[..., Any]]) -> Any:
+    if spec.name in known:
+        return spec.made(known[spec.name])
+    if (estimator := spec.estimator("classifier")) is None:
+        raise unknown("model", spec.name, known)
+    return estimator
 
 
 def has_parameter(estimator: Any, name: str) -> bool:

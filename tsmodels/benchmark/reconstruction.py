@@ -14,10 +14,12 @@ import numpy as np
 
 import tsmodels
 from tsmodels.benchmark import DEFAULT_DYNAMICS, DEFAULT_DYNAMICS_OUTPUT, DEFAULT_DYNAMICS_SEEDS, DYNAMICS_SETS
+from tsmodels.benchmark._data_cache import DataCache
 from tsmodels.benchmark._dynamics_tables import reconstruction_markdown
 from tsmodels.benchmark._errors import RequestError
 from tsmodels.benchmark._schemas import RECONSTRUCTION
 from tsmodels.benchmark.cells import Cell, recorded
+from tsmodels.benchmark.execution import Backend, Budget
 from tsmodels.benchmark.models import digest, plain
 from tsmodels.benchmark.results import to_frame
 from tsmodels.benchmark.runner import Job, Progress, checked_names, checked_seeds, drawn, run_cells
@@ -93,6 +95,9 @@ def run_reconstruction(
     *,
     epochs: int | None = None,
     progress: Progress | None = None,
+    backend: Backend | None = None,
+    budget: Budget | None = None,
+    retry_failed: bool = False,
 ) -> pd.DataFrame:
     """Learn dynamical systems with every model and seed, and judge the free run of each; keep each result in a file.
 
@@ -118,6 +123,8 @@ def run_reconstruction(
         to 1e-6, except that of ALRNN.
     progress : Progress, optional
         Told of each step.
+    backend, budget, retry_failed
+        As of :func:`run_benchmark`.
 
     Returns
     -------
@@ -147,7 +154,10 @@ def run_reconstruction(
     for (name, model), preset in settings.items():
         configuration = digest([_description(preset), PROTOCOL, tsmodels.__version__])
         cells += [Cell(name, model, seed, configuration) for seed in ([None] if preset is None else seeds)]
-    return run_cells(_Reconstruction(settings), cells, output, progress or Progress())
+    job = _Reconstruction(settings)
+    return run_cells(
+        job, cells, output, progress or Progress(), backend=backend, budget=budget, retry_failed=retry_failed
+    )
 
 
 def _description(preset: Preset | None) -> dict[str, Any]:
@@ -160,12 +170,12 @@ class _Reconstruction(Job):
 
     def __init__(self, settings: dict[tuple[str, str], Preset | None]):
         self._settings = settings
-        self._series: dict[str, _Series] = {}
+        self._series = DataCache(_load)
 
-    def load(self, datasets: set[str]) -> None:
+    def check(self, datasets: set[str]) -> None:
         for name in sorted(datasets):
             try:
-                self._series[name] = _load(name)
+                self._series[name]
             except (OSError, ValueError) as error:
                 raise RequestError(f"cannot load {name!r}: {error}") from error
 
@@ -179,12 +189,16 @@ class _Reconstruction(Job):
                 _trained(few, preset._replace(trainer=preset.trainer | {"max_epochs": 1}), 0)
         return time.perf_counter() - start
 
-    def run(self, cell: Cell) -> dict[str, Any]:
-        series, preset = self._series[cell.dataset], self._settings[cell.dataset, cell.model]
-        facts = {
+    def facts(self, cell: Cell) -> dict[str, Any]:
+        return {
             "task": RECONSTRUCTION.task,
-            "parameters": _description(preset),
+            "parameters": _description(self._settings[cell.dataset, cell.model]),
             "protocol": PROTOCOL,
+        }
+
+    def run(self, cell: Cell, extras: dict[str, Any]) -> dict[str, Any]:
+        series, preset = self._series[cell.dataset], self._settings[cell.dataset, cell.model]
+        facts = self.facts(cell) | {
             "n_channels": series.train.shape[1],
             "n_train": len(series.train),
             "n_test": len(series.test),

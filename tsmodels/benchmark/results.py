@@ -6,6 +6,7 @@ Every file is written under another name and then renamed: whatever stops a run,
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -13,6 +14,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +26,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "Contents",
     "environment",
+    "in_order",
     "load_results",
     "open_folder",
     "read_cell",
     "read_cells",
+    "read_folder",
     "summarise",
     "to_frame",
     "write_atomically",
     "write_cell",
 ]
 
-_IDENTITY = {"dataset": str, "model": str, "configuration": str, "seed": int | None, "n_test": int}
+_IDENTITY = {"dataset": str, "model": str, "configuration": str, "seed": int | None}
 _PACKAGES = ("torch", "lightning", "sktime", "scikit-learn", "numpy", "pandas", "numba")
 
 
@@ -100,7 +105,10 @@ def _is_result(record: Any) -> bool:
     if schema is None or not all(isinstance(record.get(name), int) for name in schema.keys):
         return False
     if record.get("status") == "finished":
-        return all(isinstance(record.get(name), float) for name in schema.required)
+        # a cell that was stopped before it read its data does not know how many cases it would have been tested on
+        return isinstance(record.get("n_test"), int) and all(
+            isinstance(record.get(name), float) for name in schema.required
+        )
     return record.get("status") == "failed" and isinstance(record.get("error"), str)
 
 
@@ -118,15 +126,17 @@ def load_results(folder: str | os.PathLike[str]) -> pd.DataFrame:
         A row per cell, sorted. Columns of every benchmark: ``dataset``, ``model``, ``seed`` (missing for a model that
         draws nothing at random), ``configuration`` (differs where a parameter, setting or the version of this package
         differed), ``status`` ("finished" or "failed"), measures, ``fit_seconds``, ``predict_seconds``,
-        ``n_parameters``, ``n_train``, ``n_test``, ``error`` and ``finished_at``.
+        ``peak_memory_mb`` (of the process), ``n_parameters``, ``n_train``, ``n_test``, ``error`` and ``finished_at``.
 
-        Measures of classifiers: ``accuracy``, ``balanced_accuracy``, ``log_loss`` and ``auroc`` (missing without
-        probabilities). Of backtested forecasters: ``mase``, ``smape`` (percent), ``rmse`` and ``coverage_90`` (missing
-        without intervals), with ``horizon`` and ``n_cutoffs``. Of long-horizon forecasts: ``mse``, ``mae`` and
-        ``val_mse`` of the scaled data, with ``lookback``, ``horizon``, ``epochs`` and ``best_epoch``. Of reconstructed
-        dynamics: ``d_stsp``, ``d_h``, ``pe_20``, ``lyapunov_max`` (per unit of time) and ``kaplan_yorke``, all missing
-        where the free run diverged (``divergent`` is 1). Of forecasts of chaotic systems: ``smape`` (0 to 200) and
-        ``valid_time`` (in Lyapunov times).
+        Measures of classifiers: ``accuracy``, ``balanced_accuracy`` and ``f1`` (means over the classes), ``log_loss``
+        and ``auroc`` (missing without probabilities), and of the training cases ``train_accuracy``,
+        ``train_balanced_accuracy`` and ``train_f1``; with ``resample`` (0 is the archive's own split). Of backtested
+        forecasters: ``mase``, ``smape`` (percent), ``rmse`` and ``coverage_90`` (missing without intervals), with
+        ``horizon`` and ``n_cutoffs``. Of long-horizon forecasts: ``mse``, ``mae`` and ``val_mse`` of the scaled data,
+        with ``lookback``, ``horizon``, ``epochs`` and ``best_epoch``. Of reconstructed dynamics: ``d_stsp``, ``d_h``,
+        ``pe_20``, ``lyapunov_max`` (per unit of time) and ``kaplan_yorke``, all missing where the free run diverged
+        (``divergent`` is 1). Of forecasts of chaotic systems: ``smape`` (0 to 200) and ``valid_time`` (in Lyapunov
+        times).
 
     Raises
     ------
@@ -141,17 +151,46 @@ def load_results(folder: str | os.PathLike[str]) -> pd.DataFrame:
     return to_frame(read_cells(Path(folder)))
 
 
-def read_cells(folder: Path) -> list[dict[str, Any]]:
-    """Return the results in a folder as they were written, sorted; see :func:`load_results`."""
+@dataclass(frozen=True)
+class Contents:
+    """What lies in the folder of a benchmark.
+
+    Attributes
+    ----------
+    records : dict of str to dict
+        The results by the name of their file, as they were written.
+    damaged : list of Path
+        Files that are no results.
+    """
+
+    records: dict[str, dict[str, Any]]
+    damaged: list[Path]
+
+
+def read_folder(folder: Path) -> Contents:
+    """Return what is in the output folder of a benchmark; FileNotFoundError if it is none."""
     if not (folder / "cells").is_dir():
         raise FileNotFoundError(f"{str(folder)!r} holds no benchmark results: there is no folder 'cells' in it.")
-    records = []
+    contents = Contents({}, [])
     for path in sorted((folder / "cells").glob("[!.]*.json")):
         record = read_cell(path)
         if record is None:
-            warnings.warn(f"{path} is damaged and was left out; the next benchmark of it redoes it.", stacklevel=3)
+            contents.damaged.append(path)
         else:
-            records.append(record)
+            contents.records[path.name] = record
+    return contents
+
+
+def read_cells(folder: Path) -> list[dict[str, Any]]:
+    """Return the results in a folder as they were written, sorted; see :func:`load_results`."""
+    contents = read_folder(folder)
+    for path in contents.damaged:
+        warnings.warn(f"{path} is damaged and was left out; the next benchmark of it redoes it.", stacklevel=3)
+    return in_order(contents.records.values())
+
+
+def in_order(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return results by data set, model, configuration, resample and seed."""
     return sorted(records, key=_order)
 
 
@@ -159,7 +198,8 @@ def _order(record: dict[str, Any]) -> tuple[Any, ...]:
     schema = schema_of_record(record)
     assert schema is not None  # else it is no result
     keys = [record[name] for name in schema.keys]
-    return (schema.task, record["dataset"], *keys, record["model"], record["configuration"], record["seed"] or 0)
+    draw = [record.get(name, 0) for name in schema.draws]
+    return (schema.task, record["dataset"], *keys, record["model"], record["configuration"], *draw, record["seed"] or 0)
 
 
 def to_frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -167,9 +207,13 @@ def to_frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     records = list(records)
-    columns = ((schema_of_record(records[0]) if records else None) or CLASSIFICATION).columns
-    rows = [{column: record.get(column) for column in columns} for record in records]
-    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    schema = (schema_of_record(records[0]) if records else None) or CLASSIFICATION
+    without = dict.fromkeys(schema.draws, 0)
+    columns = {
+        column: pd.array([record.get(column, without.get(column)) for record in records], dtype=type_)
+        for column, type_ in schema.columns.items()
+    }
+    return pd.DataFrame(columns)
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
@@ -239,14 +283,20 @@ def environment() -> dict[str, Any]:
     """Return the versions and the machine a result was obtained with."""
     torch = sys.modules.get("torch")
     return {
-        "versions": {
-            "tsmodels": tsmodels.__version__,
-            "python": platform.python_version(),
-            **{package: importlib.metadata.version(package) for package in _PACKAGES},
-        },
+        "versions": _versions(tsmodels.__version__),
         "machine": {
             "platform": platform.platform(),
             "processors": os.cpu_count(),
             "torch_threads": torch.get_num_threads() if torch else None,
         },
+    }
+
+
+@functools.cache
+def _versions(ours: str) -> dict[str, str]:
+    """Look them up once: it takes longer than a quick cell."""
+    return {
+        "tsmodels": ours,
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in _PACKAGES},
     }

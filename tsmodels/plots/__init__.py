@@ -1,5 +1,12 @@
 """Pictures of results, forecasts, frames, shapelets, dynamics, in Matplotlib's objects: no window, no global state."""
 
+from tsmodels.plots._anomalies import plot_anomalies
+from tsmodels.plots._comparisons import (
+    plot_accuracy_time,
+    plot_comparison_matrix,
+    plot_critical_difference,
+    plot_pairwise,
+)
 from tsmodels.plots._dynamics import plot_attractor, plot_spectra, plot_traces, plot_training
 from tsmodels.plots._dynamics_maps import plot_bifurcation, plot_cycles, plot_symbol_graph
 from tsmodels.plots._explanations import plot_explanation
@@ -17,8 +24,12 @@ from tsmodels.plots._shapelets import (
 
 __all__ = [
     "plot_accuracy",
+    "plot_accuracy_time",
+    "plot_anomalies",
     "plot_attractor",
     "plot_bifurcation",
+    "plot_comparison_matrix",
+    "plot_critical_difference",
     "plot_cycles",
     "plot_errors",
     "plot_explanation",
@@ -27,6 +38,7 @@ __all__ = [
     "plot_frames",
     "plot_horizon_errors",
     "plot_null",
+    "plot_pairwise",
     "plot_shapelet_distances",
     "plot_shapelet_matches",
     "plot_shapelet_positions",

@@ -196,8 +196,8 @@ def plot_frame_metrics(curves: Mapping[str, Mapping[str, Any]], measures: Sequen
     Parameters
     ----------
     curves : mapping of name to mapping of measure to array (horizon,) or (seed, horizon)
-        For each model what :attr:`tsmodels.tasks.FramesTask.horizon_metrics` holds after a test. With several seeds
-        the line is their mean and the band reaches from the lowest to the highest.
+        For each model what ``horizon_metrics`` of a :class:`tsmodels.tasks.FramesTask` holds after a test. With several
+        seeds the line is their mean and the band reaches from the lowest to the highest.
     measures : sequence of str, optional
         What is drawn. By default those of "mse", "psnr" and "ssim" that all models have.
 

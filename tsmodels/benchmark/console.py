@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import statistics
+import time
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -23,12 +26,12 @@ from tsmodels.benchmark._schemas import (
     schema_of_record,
 )
 from tsmodels.benchmark._tables import markdown
-from tsmodels.benchmark.cells import PROTOCOL, Cell
+from tsmodels.benchmark.cells import PROTOCOL, RESAMPLE_PROTOCOL, Cell
 from tsmodels.benchmark.results import summarise
 from tsmodels.benchmark.runner import Plan, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -58,13 +61,15 @@ class ConsoleProgress(Progress):
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
             expand=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=None)
+        self._task = self._bar.add_task("starting", total=None, left="")
         self._n_cells = self._n_done = 0
+        self._estimate = TimeLeft({}, {})
 
     def __enter__(self) -> ConsoleProgress:
         return self
@@ -72,20 +77,30 @@ class ConsoleProgress(Progress):
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
+    def left_out(self, datasets: Sequence[str], reason: str) -> None:
+        """Say which data sets of a collection are not run."""
+        self.say(f"left out, {reason}: {', '.join(datasets)}")
+
     def started(self, plan: Plan) -> None:
         """Say how much of the work is there already, and show the bar."""
         self._n_cells, self._n_done = plan.n_cells, plan.n_found
+        self._estimate = TimeLeft(plan.n_pending, plan.seconds)
         n_pending = plan.n_cells - plan.n_found
+        found = f"{plan.n_found} of {plan.n_cells} cells found in {plan.folder}"
         if not n_pending:
-            self._say(f"{plan.n_found} of {plan.n_cells} cells found in {plan.folder}, nothing to run")
-            return
-        if plan.n_found or plan.n_retried:
+            self.say(f"{found}, nothing to run")
+        elif plan.n_found or plan.n_retried:
             again = f" ({plan.n_retried} failed before)" if plan.n_retried else ""
-            found = f"{plan.n_found} of {plan.n_cells} cells found in {plan.folder}"
-            self._say(f"resuming: {found}, {n_pending} to run{again}")
+            self.say(f"resuming: {found}, {n_pending} to run{again}")
         else:
             cells = "1 cell" if plan.n_cells == 1 else f"{plan.n_cells} cells"
-            self._say(f"{cells} to run, results go to {plan.folder}")
+            self.say(f"{cells} to run, results go to {plan.folder}")
+        if plan.n_failed:
+            self.say(f"{plan.n_failed} of those found failed; to run them again: --retry-failed")
+        if plan.n_damaged:
+            self.say(f"{plan.n_damaged} damaged result file(s) in {plan.folder / 'cells'}: as if they were not there")
+        if not n_pending:
+            return
         self._bar.update(self._task, total=plan.n_cells, completed=plan.n_found)
         self._bar.start()
 
@@ -95,16 +110,18 @@ class ConsoleProgress(Progress):
 
     def warmed_up(self, model: str, seconds: float) -> None:
         """Say what no timing contains."""
-        self._say(f"{model}: warmed up in {seconds:.1f} s (imports and compilation, in no timing below)")
+        self.say(f"{model}: warmed up in {seconds:.1f} s (imports and compilation, in no timing below)")
 
     def running(self, cell: Cell) -> None:
         """Show the cell."""
+        self._estimate.began(cell)
         self._bar.update(self._task, description=escape(str(cell)))
 
     def ran(self, cell: Cell, record: dict[str, Any]) -> None:
         """Print the cell's line."""
         self._n_done += 1
-        self._bar.update(self._task, completed=self._n_done)
+        self._estimate.ended(cell)
+        self._bar.update(self._task, completed=self._n_done, left=self._estimate.text())
         width = len(str(self._n_cells))
         if record["status"] == "finished":
             times = f"fit {seconds(record['fit_seconds'])} s, predict {seconds(record['predict_seconds'])} s"
@@ -115,12 +132,60 @@ class ConsoleProgress(Progress):
             outcome = f"{reached}, {times}"
         else:
             outcome = f"FAILED: {first_line(record['error'])}"
-        self._say(f"[{self._n_done:{width}}/{self._n_cells}] {cell}: {outcome}")
+        self.say(f"[{self._n_done:{width}}/{self._n_cells}] {cell}: {outcome}")
         if self._n_done == self._n_cells:
             self._bar.update(self._task, description="writing the tables")
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line as it is."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class TimeLeft:
+    """How long a run will take, from the mean time of each model's cells so far.
+
+    Parameters
+    ----------
+    n_pending : mapping of str to int
+        Cells to run of each model.
+    seconds : mapping of str to float
+        Mean time of a model's cells in earlier runs, which counts until the first one has ended in this run.
+    """
+
+    def __init__(self, n_pending: Mapping[str, int], seconds: Mapping[str, float]):
+        self._n_left = collections.Counter(n_pending)
+        self._earlier, self._times = seconds, collections.defaultdict[str, list[float]](list)
+        self._begun: dict[Cell, float] = {}
+        self._n_workers = 1
+
+    def began(self, cell: Cell) -> None:
+        """Take note of a cell that begins."""
+        self._begun[cell] = time.monotonic()
+
+    def ended(self, cell: Cell) -> None:
+        """Take note of a cell that has ended."""
+        self._n_left[cell.model] -= 1
+        self._n_workers = max(1, len(self._begun))  # as many cells as are handed out at a time
+        if (begun := self._begun.pop(cell, None)) is not None:
+            self._times[cell.model].append(time.monotonic() - begun)
+
+    def seconds(self) -> float | None:
+        """Return the time left, None if nothing is known; a model without a time takes as long as the others."""
+        means = {**self._earlier, **{model: statistics.fmean(each) for model, each in self._times.items()}}
+        if not means:
+            return None
+        usual = statistics.fmean(means.values())
+        return sum(n * means.get(model, usual) for model, n in self._n_left.items()) / self._n_workers
+
+    def text(self) -> str:
+        """Return the time left in words, coarsely; nothing if nothing is known or left."""
+        left = self.seconds()
+        if not left or not any(self._n_left.values()):
+            return ""
+        minutes = round(left / 60)
+        if minutes < 1:
+            return "less than a minute left"
+        return f"about {minutes} min left" if minutes < 100 else f"about {minutes // 60} h {minutes % 60:02} min left"
 
 
 def print_table(console: Console, results: pd.DataFrame) -> None:
@@ -153,7 +218,9 @@ def result_table(results: pd.DataFrame) -> Table:
     for heading in ("Seeds", "Accuracy", "Balanced\naccuracy", "Fit\n(s)", "Predict\n(s)", "Parameters"):
         table.add_column(heading, justify="right", no_wrap=True)
     for dataset, rows in summarise(results).groupby("dataset", sort=False):
-        table.add_row(f"[bold]{escape(str(dataset))}[/bold], {rows['n_test'].iloc[0]} test cases")
+        n_test = rows["n_test"].dropna()
+        cases = f", {n_test.iloc[0]} test cases" if len(n_test) else ""
+        table.add_row(f"[bold]{escape(str(dataset))}[/bold]{cases}")
         for row in rows.to_dict("records"):
             table.add_row(*_model_cells(row))
         table.add_section()
@@ -178,9 +245,11 @@ def _model_cells(row: dict[str, Any]) -> list[str]:
 
 def _notes(results: pd.DataFrame) -> Iterator[str]:
     summary = summarise(results)
-    yield f"Protocol: {PROTOCOL}."
+    resampled = bool((results["resample"] > 0).any())
+    yield f"Protocol: {RESAMPLE_PROTOCOL + '; resample 0 is the default split' if resampled else PROTOCOL}."
+    repeats = "resamples" if resampled else "seeds"
     spread = " ± standard deviation" if any(summary["n_finished"] > 1) else ""
-    yield f"Accuracy: mean{spread} over seeds; balanced: mean recall of the classes."
+    yield f"Accuracy: mean{spread} over {repeats}; balanced: mean recall of the classes."
     yield "Times: mean of one fit, and of predicting all test cases; imports and compilation are not in them."
     if not all(summary["seeded"]):
         yield "Seeds 'none': the model draws nothing at random and is run once."

@@ -5,9 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
+from tsmodels.benchmark import console as console_module
 from tsmodels.benchmark import run_benchmark
 from tsmodels.benchmark.cells import Cell
-from tsmodels.benchmark.report import ConsoleProgress, print_table
+from tsmodels.benchmark.console import ConsoleProgress, print_table
 from tsmodels.benchmark.results import to_frame
 from tsmodels.benchmark.runner import Plan
 
@@ -116,3 +117,40 @@ def test_a_terminal_has_a_bar_with_the_cell_that_runs():
     assert "Model on One, seed 0" in text
     assert "0/2" in text
     assert "━━━" in text
+
+
+def test_the_time_left_follows_from_the_cells_of_each_model(monkeypatch):
+    clock = iter([0.0, 0.0, 10.0, 10.0, 40.0])
+    monkeypatch.setattr(console_module.time, "monotonic", lambda: next(clock))
+    slow, quick = (Cell("One", model, 0, "0") for model in ("Slow", "Quick"))
+    left = console_module.TimeLeft({"Slow": 3, "Quick": 5}, {})
+    assert (left.seconds(), left.text()) == (None, "")
+    left.began(slow)
+    left.began(quick)
+    left.ended(quick)  # 10 s; the other model is taken to be alike; two run at a time
+    assert left.seconds() == (3 * 10 + 4 * 10) / 2
+    left.began(Cell("One", "Quick", 1, "0"))
+    left.ended(slow)  # 40 s
+    assert left.seconds() == (2 * 40 + 4 * 10) / 2
+    assert left.text() == "about 1 min left"
+
+
+def test_times_of_earlier_runs_count_until_there_are_new_ones():
+    left = console_module.TimeLeft({"Slow": 3}, {"Slow": 3600.0})
+    assert left.text() == "about 3 h 00 min left"
+    assert console_module.TimeLeft({"Slow": 3}, {"Slow": 2.0}).text() == "less than a minute left"
+    assert console_module.TimeLeft({}, {"Slow": 2.0}).text() == ""
+
+
+def test_failed_and_damaged_cells_and_missing_sets_are_told(tmp_path):
+    def tell(console):
+        progress = ConsoleProgress(console)
+        progress.left_out(["One", "Two"], "not on this machine")
+        progress.started(Plan(tmp_path, 4, 4, 0, n_failed=2, n_damaged=1))
+
+    assert _printed(tell).splitlines() == [
+        "left out, not on this machine: One, Two",
+        f"4 of 4 cells found in {tmp_path}, nothing to run",
+        "2 of those found failed; to run them again: --retry-failed",
+        f"1 damaged result file(s) in {tmp_path / 'cells'}: as if they were not there",
+    ]
