@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sktime.classification.dummy import DummyClassifier
 
 import tsmodels
-from tsmodels.benchmark import forecasting, models, reconstruction
+from tsmodels.benchmark import _lookup, forecasting, models, reconstruction
+from tsmodels.benchmark.execution import Backend, Budget
 from tsmodels.benchmark.long_horizon import Training
 from tsmodels.cli import main
 
@@ -37,6 +39,7 @@ class Interrupted(Dummy):
 def _quick_models(monkeypatch, tmp_path):
     available = {"Dummy": Dummy, "Broken": Broken, "Interrupted": Interrupted}
     monkeypatch.setattr(models, "available_models", lambda: available)
+    monkeypatch.setattr(_lookup, "_registered", lambda name, scitype: None)  # it takes seconds to import
     monkeypatch.delenv("TSMODELS_DATA", raising=False)
     monkeypatch.setenv("TSMODELS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -63,7 +66,7 @@ def test_it_prints_progress_and_table_and_writes_the_results(run, tmp_path):
     assert lines[-1] == "Results: tsmodels-results (results.csv, results.json, accuracy.png)"
     assert max(map(len, lines)) <= 120
     written = sorted(path.name for path in (tmp_path / "tsmodels-results").iterdir())
-    assert written == ["accuracy.png", "cells", "results.csv", "results.json"]
+    assert written == ["accuracy.png", "cells", "predictions", "results.csv", "results.json"]
 
 
 def test_a_second_call_runs_nothing_and_says_so(run):
@@ -195,6 +198,8 @@ def test_long_horizon_sets_are_run_by_their_protocol(forecast, monkeypatch, tmp_
     assert code == 2
     assert asked.pop("training") == Training(4, 2, 8, 16, 0.01, "auto")
     del asked["progress"]
+    assert asked.pop("backend") == Backend()
+    assert asked.pop("budget") == Budget()
     assert asked == {
         "datasets": ["ETTh1", "weather"],
         "models": ["DLinear", "Chimera"],
@@ -202,6 +207,7 @@ def test_long_horizon_sets_are_run_by_their_protocol(forecast, monkeypatch, tmp_
         "output": "tsmodels-long-horizon",
         "lookback": 48,
         "horizons": [24, 96],
+        "retry_failed": False,
     }
 
 
@@ -241,17 +247,18 @@ def test_options_of_forecasting_are_refused_for_classifiers(run):
 def test_dynamical_systems_have_benchmarks_of_their_own(capsys, monkeypatch, task, function, seeds):
     asked = []
 
-    def run(datasets, models, seeds, output, *, epochs, progress):
-        asked.append([datasets, models, list(seeds), output, epochs])
+    def run(datasets, models, seeds, output, *, epochs, progress, backend, budget, retry_failed):
+        asked.append([datasets, models, list(seeds), output, epochs, backend.name, budget.seconds, retry_failed])
         raise tsmodels.benchmark.RequestError("enough")
 
     monkeypatch.setattr(f"tsmodels.benchmark.{function}", run)
     command = ["benchmark", "--task", task]
-    assert main([*command, "--models", "A", "--datasets", "B,C", "--seeds", "2", "--epochs", "7"]) == 2
+    execution = ["--jobs", "2", "--time-limit", "60", "--retry-failed"]
+    assert main([*command, "--models", "A", "--datasets", "B,C", "--seeds", "2", "--epochs", "7", *execution]) == 2
     assert main([*command, "--models", "A", "--output", "there"]) == 2
     assert asked == [
-        [["B", "C"], ["A"], [0, 1], f"tsmodels-{task}", 7],
-        [None, ["A"], seeds, "there", None],
+        [["B", "C"], ["A"], [0, 1], f"tsmodels-{task}", 7, "loky", 60.0, True],
+        [None, ["A"], seeds, "there", None, "serial", None, False],
     ]
     assert capsys.readouterr().err == "tsmodels benchmark: enough\n" * 2
 
@@ -318,3 +325,85 @@ def test_the_command_runs_as_a_process(tmp_path):
     assert process.returncode == 0
     assert "[1/1] 1NN-DTW on ArrowHead: accuracy 0.703" in process.stdout
     assert "\x1b" not in process.stdout  # no colours in a log
+
+
+def test_a_run_may_stand_in_a_file_which_the_command_line_overrides(run, tmp_path, monkeypatch):
+    asked = []
+
+    def benchmark(datasets, models, seeds, output, **options):
+        asked.append({"datasets": datasets, "models": models, "seeds": seeds, "output": output} | options)
+        raise tsmodels.benchmark.RequestError("enough")
+
+    monkeypatch.setattr("tsmodels.benchmark.run_benchmark", benchmark)
+    (tmp_path / "run.yaml").write_text(
+        "archive: UCR\nseeds: [3]\noutput: there\njobs: 2\ntime-limit: 5\npredictions: false\n"
+        "models:\n  - Dummy\n  - {class: a.B, parameters: {n: 1}}\n"
+    )
+    assert main(["benchmark", "--config", "run.yaml"]) == 2
+    assert run("--config", "run.yaml", "--resamples", "4", "--models", "Dummy", "--jobs", "3")[0] == 2
+    of_file, overridden = asked
+    del of_file["progress"]
+    assert of_file == {
+        "datasets": None,
+        "models": ["Dummy", {"class": "a.B", "parameters": {"n": 1}}],
+        "seeds": [3],
+        "output": "there",
+        "archive": "UCR",
+        "resamples": None,
+        "epochs": None,
+        "backend": Backend("loky", 2),
+        "budget": Budget(seconds=5),
+        "retry_failed": False,
+        "keep_predictions": False,
+        "train_metrics": True,
+    }
+    # --datasets stands in the place of the archive, --resamples in that of the seeds
+    assert [overridden[name] for name in ("datasets", "archive", "seeds", "resamples", "models", "backend")] == [
+        ["ItalyPowerDemand"],
+        None,
+        None,
+        4,
+        ["Dummy"],
+        Backend("loky", 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "none.yaml"], "cannot read 'none.yaml'"),
+        (["--backend", "serial", "--jobs", "2"], "n_jobs has no effect on the serial backend"),
+        (["--time-limit", "-1"], "seconds must be a positive number"),
+        (["--archive", "UCR"], "datasets and archive were both given"),
+        (["--resamples", "2", "--seeds", "2"], "seeds and resamples were both given"),
+        (["--models", "no.such.Model"], "cannot import the model 'no.such.Model'"),
+    ],
+)
+def test_wrong_options_of_a_run_are_explained(run, arguments, message):
+    code, out, err = run(*([] if "--models" in arguments else ["--models", "Dummy"]), *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("tsmodels benchmark: ")
+    assert message in err
+
+
+def test_failed_cells_are_kept_and_a_line_says_how_to_retry_them(run):
+    run("--models", "Broken", "--seeds", "1")
+    code, out, _ = run("--models", "Broken", "--seeds", "1")
+    assert code == 1
+    assert "nothing to run\n1 of those found failed; to run them again: --retry-failed\n" in out
+    code, out, _ = run("--models", "Broken", "--seeds", "1", "--retry-failed")
+    assert code == 1
+    assert "0 of 1 cells found in tsmodels-results, 1 to run (1 failed before)" in out
+
+
+def test_other_commands_are_handed_their_arguments(monkeypatch):
+    handed = []
+    training = SimpleNamespace(main=lambda argv: handed.append(argv) or 0)
+    report = SimpleNamespace(
+        add_arguments=lambda parser: parser.add_argument("folder"), run=lambda given: handed.append(given.folder) or 0
+    )
+    monkeypatch.setitem(sys.modules, "tsmodels.training", training)
+    monkeypatch.setitem(sys.modules, "tsmodels.benchmark.reports", report)
+    assert main(["fit", "--config", "x", "--nonsense"]) == 0
+    assert main(["report", "there"]) == 0
+    assert handed == [["fit", "--config", "x", "--nonsense"], "there"]
