@@ -15,7 +15,7 @@ _WIDTHS = 4.0  # of the smoothing Gaussian, where it is cut off
 def power_spectrum(series, *, smoothing: float = 20.0) -> np.ndarray:
     """Smoothed power spectrum of each channel, normalised to sum 1.
 
-    A channel is standardised by its own mean and deviation; |rfft|² is smoothed by a Gaussian.
+    A channel is standardised by its own mean and deviation; ``|rfft|²`` is smoothed by a Gaussian.
 
     Parameters
     ----------
