@@ -296,6 +296,15 @@ def test_the_command_never_shows_the_test_split_to_an_estimator(asked, tmp_path,
     assert "trial 2" in capsys.readouterr().out
 
 
+def test_the_best_forecaster_is_tested_on_the_windows_that_were_left_out(tmp_path):
+    command = ["tune", "--dataset", "airline", "--model", "NaiveForecaster", "--trials", "2", "--validation", "1"]
+    (tmp_path / "space.yaml").write_text("strategy: [last, mean]\n")
+    out = tmp_path / "out"
+    assert cli.main([*command, "--cutoffs", "2", "--space", str(tmp_path / "space.yaml"), "--output", str(out)]) == 0
+    request = load_request(str(out / "best.yaml"), {"task", "datasets", "models", "cutoffs"})
+    assert request.options["cutoffs"] == 2
+
+
 @pytest.mark.slow
 def test_the_command_when_interrupted_or_without_success(asked, tmp_path, capsys):
     TROUBLE[4] = KeyboardInterrupt()

@@ -3,13 +3,14 @@
 import functools
 import json
 import math
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
 
-from tsmodels.benchmark.cells import Cell, run_cell, warm_up
+from tsmodels.benchmark.cells import Cell, recorded, run_cell, warm_up
 
 measured = functools.partial(run_cell, train_metrics=False)  # of a scripted model, which knows the test cases only
 
@@ -110,6 +111,21 @@ def test_a_model_that_raises_leaves_its_error(made, levels):
     assert "in fit" in record["traceback"]
     assert "accuracy" not in record
     assert record["n_test"] == 12
+
+
+def test_probabilities_that_are_none_leave_the_measures_of_labels():
+    y = list("abcabc")
+    for probabilities in (np.full((6, 3), 0.3), np.full((6, 3), np.nan)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # scikit-learn's, of the log loss
+            record = measured(CELL, Scripted(y, "abc", probabilities), _set(y))
+        assert (record["status"], record["accuracy"], record["auroc"]) == ("finished", 1.0, None)
+
+
+def test_what_json_cannot_hold_is_a_failure_of_the_cell():
+    record = recorded(CELL, {}, lambda: {"mase": math.nan})
+    assert (record["status"], "mase" in record) == ("failed", False)
+    assert "not JSON compliant" in record["error"]
 
 
 def test_a_keyboard_interrupt_is_no_failure(made, levels):

@@ -99,14 +99,19 @@ def test_a_cell_that_is_too_slow_and_one_that_dies_cost_themselves(tmp_path):
 def test_workers_give_what_one_process_gives(tmp_path):
     def numbers(folder, backend):
         results = run_benchmark(["One", "Two"], {"Noisy": Noisy()}, range(5), folder, load=load, backend=backend)
-        files = {path.name: path.read_text() for path in (tmp_path / folder).rglob("testResample0.csv")}
-        return results[["dataset", "seed", "status", "accuracy", "train_accuracy"]], len(files)
+        root = folder / "predictions"
+        files = {
+            path.relative_to(root).as_posix(): path.read_text().splitlines()[3:]  # the cases; above them are times
+            for path in root.rglob("testResample*.csv")
+        }
+        return results[["dataset", "seed", "status", "accuracy", "train_accuracy"]], files
 
-    expected, n_files = numbers(tmp_path / "serial", Backend())
+    expected, files = numbers(tmp_path / "serial", Backend())
+    assert len(files) == 10
     for backend in (Backend("loky", n_jobs=2), Backend("dask", n_jobs=2)):
-        found, n = numbers(tmp_path / backend.name, backend)
+        found, others = numbers(tmp_path / backend.name, backend)
         pd.testing.assert_frame_equal(found, expected)
-        assert n == n_files
+        assert others == files
 
 
 @pytest.mark.slow

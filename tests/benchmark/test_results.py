@@ -68,12 +68,14 @@ def test_a_cell_is_read_as_it_was_written(tmp_path, result, failure):
         {"n_test": None},
         {"dataset": 3},
         {"status": "failed"},
+        {"task": ["classification"]},
     ],
 )
 def test_what_is_no_result_is_not_read(tmp_path, result, change):
     (tmp_path / "cell.json").write_text(json.dumps(result() | change))
     assert read_cell(tmp_path / "cell.json") is None
     assert read_cell(tmp_path / "absent.json") is None
+    assert read_cell(tmp_path) is None  # cannot be read, as a file without permission
 
 
 def test_results_are_loaded_sorted_and_typed(tmp_path, result, failure):

@@ -197,6 +197,13 @@ def test_update_trains_on_windows_with_new_points_and_moves_the_threshold(fitted
     assert est.update(pd.Series(range(2), dtype=float).to_frame().assign(b=1.0)).training_scores_.shape == (173,)
 
 
+def test_known_anomalies_are_taken_and_not_looked_at():
+    est = NarrowDetector(random_state=0, update_epochs=0).fit(sine(100))
+    known = pd.DataFrame({"ilocs": [1]})
+    assert est.update(sine(20), y=known).training_scores_.shape == (120,)
+    assert "ilocs" in est.update_predict(sine(40), y=known)
+
+
 def test_update_without_training_scores_the_new_points_in_their_context():
     series = spoilt()
     est = NarrowDetector(random_state=0, update_epochs=0).fit(series[:100])

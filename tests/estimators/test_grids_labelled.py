@@ -111,8 +111,27 @@ def test_a_context_has_the_season_of_its_times():
         np.testing.assert_allclose(found[step].values, field[phase:30:12].mean("time").values, rtol=1e-5)
     far = field[:1].assign_coords(time=[np.datetime64("2020-05-01", "ns")])
     np.testing.assert_allclose(forecaster.predict(1, context=far)[0], field[5:30:12].mean("time"), rtol=1e-5)
-    with pytest.raises(ValueError, match=r"times of context have 1999-12-01.*none of the fitted ones"):
+    with pytest.raises(ValueError, match=r"context begins at 1999-12-01.*before the fitted field"):
         forecaster.predict(1, context=field[:1].assign_coords(time=[np.datetime64("1999-12-01", "ns")]))
+    with pytest.raises(ValueError, match=r"times of context have 2000-05-04.*none of the fitted ones"):
+        forecaster.predict(1, context=field[:1].assign_coords(time=[np.datetime64("2000-05-04", "ns")]))
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 5], [2, 1, 0]], ids=["gap", "backwards"])
+def test_frames_that_do_not_follow_each_other_have_no_season(rows):
+    field = labelled(months())
+    forecaster = ClimatologyGridForecaster(season=12).fit(field[:30])
+    with pytest.raises(ValueError, match="times of context must follow each other"):
+        forecaster.predict(1, context=field[rows])
+    with pytest.raises(ValueError, match="times of field must follow each other"):
+        forecaster.backtest(field[rows], 1, [2])
+
+
+def test_times_in_years_are_told_up_to_rounding():
+    years = 1970 + np.arange(N) / 12
+    forecaster = PersistenceGridForecaster().fit(labelled(years)[:24])
+    found = forecaster.update(labelled(years)[24:30]).predict(2)
+    np.testing.assert_allclose(found.indexes["time"], years[30:32])
 
 
 def test_update_goes_on_in_time():

@@ -47,6 +47,9 @@ def _execution(arguments: argparse.Namespace) -> dict[str, Any]:
     from tsmodels.benchmark.execution import Backend, Budget
 
     jobs = arguments.jobs
+    if jobs not in (None, 1) and (arguments.backend == "serial" or arguments.scheduler):
+        other = "--scheduler" if arguments.scheduler else "--backend serial"
+        raise RequestError(f"--jobs has no effect with {other}: leave one of them out.")
     usual = "dask" if arguments.scheduler else "serial" if jobs in (None, 1) else "loky"
     return {
         "backend": Backend(arguments.backend or usual, jobs or 1, arguments.threads, arguments.scheduler),

@@ -176,8 +176,10 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--scheduler", metavar="ADDRESS", help="a running Dask scheduler (default: workers on this machine)"
     )
-    group.add_argument("--time-limit", type=float, metavar="SECONDS", help="a cell that takes longer fails")
-    group.add_argument("--memory-limit", type=float, metavar="MB", help="a cell whose process needs more fails")
+    group.add_argument("--time-limit", type=_positive_number, metavar="SECONDS", help="a cell that takes longer fails")
+    group.add_argument(
+        "--memory-limit", type=_positive_number, metavar="MB", help="a cell whose process needs more fails"
+    )
     group.add_argument(
         "--retry-failed",
         action=argparse.BooleanOptionalAction,
@@ -213,6 +215,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _positive_number(text: str) -> float:
+    if not 0 < (number := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text}")
+    return number
+
+
+_positive_number.__name__ = "number"
 _positive.__name__ = "integer"  # argparse puts it into its message: "invalid integer value: 'two'"
 
 

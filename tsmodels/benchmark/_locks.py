@@ -50,12 +50,17 @@ def only_run(folder: Path) -> Iterator[None]:
     try:
         if descriptor is None or _is_taken(holder := _holder(path)):
             raise RequestError(_refusal(folder, _holder(path) if descriptor is None else holder))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, json.dumps(_this_process()).encode())  # opened just now: at its beginning
+        except OSError as error:  # a full disk
+            path.unlink(missing_ok=True)
+            raise OutputError(f"cannot write {path}: {error.strerror or error}. Make room there.") from error
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # while it is locked: nobody can have taken it over
+            with contextlib.suppress(PermissionError):  # of Windows, which keeps an open file
+                path.unlink(missing_ok=True)  # while it is locked: nobody can have taken it over
     finally:
         if descriptor is not None:
             os.close(descriptor)

@@ -62,6 +62,7 @@ def write_predictions(
             probabilities=predicted["probabilities"],
             fit_ms=1000 * record["fit_seconds"],
             predict_ms=1000 * record["predict_seconds"],
+            memory_bytes=-1 if (peak := record.get("peak_memory_mb")) is None else int(peak * 2**20),
         )
     except ValueError as error:
         return {"predictions": None, "predictions_error": str(error)}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsmodels.benchmark._errors import OutputError, RequestError
+from tsmodels.benchmark._errors import RequestError
 from tsmodels.benchmark._locks import only_run
 from tsmodels.benchmark._schemas import Schema, schema_of_record
 from tsmodels.benchmark.cells import Cell, failed
@@ -199,7 +199,7 @@ class _Run:
         try:
             self._run(pending)
         except BaseException:
-            with contextlib.suppress(OutputError):  # what stopped the run is the better message
+            with contextlib.suppress(Exception):  # what stopped the run is the better message
                 self._write_tables()
             raise
         self._write_tables()
@@ -244,14 +244,14 @@ class _Run:
             assert isinstance(done, _Done)
             if done.warm_up_seconds is not None:
                 self._tell_warmed_up(cell, done.warm_up_seconds)
-            record = done.record
+            record = done.record | {"peak_memory_mb": outcome.peak_memory_mb}
             if record["status"] == "finished":
                 record |= self._job.keep(self._folder, cell, record, done.extras, self._owners)
         else:
             record = failed(cell, self._job.facts(cell), outcome.error, outcome.traceback)
         record |= {
-            "cell_seconds": outcome.seconds,
             "peak_memory_mb": outcome.peak_memory_mb,
+            "cell_seconds": outcome.seconds,
             "execution": {
                 "backend": self._backend.name,
                 "n_jobs": self._backend.n_jobs,

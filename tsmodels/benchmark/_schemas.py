@@ -156,4 +156,5 @@ def schema_of(columns: Iterable[str]) -> Schema:
 
 def schema_of_record(record: Mapping[str, Any]) -> Schema | None:
     """Return the schema of a cell's file, None if there is no such kind; files that name no task are classification."""
-    return SCHEMAS.get(record.get("task", CLASSIFICATION.task))
+    task = record.get("task", CLASSIFICATION.task)
+    return SCHEMAS.get(task) if isinstance(task, str) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import re
 import time
 import traceback
@@ -132,7 +133,9 @@ def recorded(cell: Cell, facts: dict[str, Any], measure: Callable[[], dict[str, 
     """
     record = {**asdict(cell), "status": "finished", "error": None, "traceback": None, **facts}
     try:
-        record |= measure()
+        measures = measure()
+        json.dumps(measures, allow_nan=False)  # what cannot be written is a failure of the cell, not of the run
+        record |= measures
     except Exception as error:  # a model that fails costs its own cell, never the run
         record |= {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     return record | environment() | {"finished_at": _now()}
@@ -208,11 +211,14 @@ def _probability_measures(y: np.ndarray, given: tuple[np.ndarray, np.ndarray] | 
     if given is None:
         return measures
     (classes, probabilities), present = given, np.unique(y)
-    if np.isin(present, classes).all():
-        measures["log_loss"] = float(log_loss(y, probabilities, labels=classes))
-    if np.array_equal(present, classes):
-        scores = probabilities[:, 1] if len(classes) == 2 else probabilities
-        measures["auroc"] = float(roc_auc_score(y, scores, multi_class="ovr", average="weighted"))
+    # what scikit-learn refuses, since it is no distribution, is undefined: the labels are measured all the same
+    with contextlib.suppress(ValueError):
+        if np.isin(present, classes).all():
+            measures["log_loss"] = float(log_loss(y, probabilities, labels=classes))
+    with contextlib.suppress(ValueError):
+        if np.array_equal(present, classes):
+            scores = probabilities[:, 1] if len(classes) == 2 else probabilities
+            measures["auroc"] = float(roc_auc_score(y, scores, multi_class="ovr", average="weighted"))
     return measures
 
 
@@ -256,7 +262,7 @@ def warm_up(estimator: Any, load: Callable[[], ArchiveSet]) -> float:
         Seconds spent.
     """
     start = time.perf_counter()
-    with contextlib.suppress(Exception):  # what cannot run shows it in its cells, where the error is kept
+    with contextlib.suppress(Exception, SystemExit):  # what cannot run shows it in its cells, where the error is kept
         data = load()
         X, y = data.X_train, data.y_train
         few = np.concatenate([np.flatnonzero(y == label)[:_WARM_UP_CASES_PER_CLASS] for label in np.unique(y)])

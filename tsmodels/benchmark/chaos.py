@@ -168,7 +168,9 @@ class _Chaos(Job):
         start = time.perf_counter()
         with without_remember_data_warning():
             quick = configured(self._estimators[cell.model], random_state=0, max_epochs=1)
-        with contextlib.suppress(Exception):  # a model that cannot run shows it in its cells, where the error is kept
+        with contextlib.suppress(
+            Exception, SystemExit
+        ):  # a model that cannot run shows it in its cells, where the error is kept
             folds_of(quick, self._series(cell), 1)
         return time.perf_counter() - start
 

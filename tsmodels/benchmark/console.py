@@ -215,23 +215,29 @@ def result_table(results: pd.DataFrame) -> Table:
     """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
     table.add_column("Data set, model", overflow="fold")
-    for heading in ("Seeds", "Accuracy", "Balanced\naccuracy", "Fit\n(s)", "Predict\n(s)", "Parameters"):
+    resampled = _is_resampled(results)
+    repeats = "Resamples" if resampled else "Seeds"
+    for heading in (repeats, "Accuracy", "Balanced\naccuracy", "Fit\n(s)", "Predict\n(s)", "Parameters"):
         table.add_column(heading, justify="right", no_wrap=True)
     for dataset, rows in summarise(results).groupby("dataset", sort=False):
         n_test = rows["n_test"].dropna()
         cases = f", {n_test.iloc[0]} test cases" if len(n_test) else ""
         table.add_row(f"[bold]{escape(str(dataset))}[/bold]{cases}")
         for row in rows.to_dict("records"):
-            table.add_row(*_model_cells(row))
+            table.add_row(*_model_cells(row, resampled))
         table.add_section()
     return table
 
 
-def _model_cells(row: dict[str, Any]) -> list[str]:
+def _is_resampled(results: pd.DataFrame) -> bool:
+    return bool((results["resample"] > 0).any())
+
+
+def _model_cells(row: dict[str, Any], resampled: bool) -> list[str]:
     label, failed = f"  {escape(row['label'])}", row["n_failed"]
     if not row["n_finished"]:
         return [label, "0", "[red]failed[/red]"]
-    seeds = str(row["n_finished"]) if row["seeded"] else "none"
+    seeds = str(row["n_finished"]) if row["seeded"] or resampled else "none"
     return [
         label,
         f"{seeds} [red]({failed} failed)[/red]" if failed else seeds,
@@ -245,13 +251,13 @@ def _model_cells(row: dict[str, Any]) -> list[str]:
 
 def _notes(results: pd.DataFrame) -> Iterator[str]:
     summary = summarise(results)
-    resampled = bool((results["resample"] > 0).any())
+    resampled = _is_resampled(results)
     yield f"Protocol: {RESAMPLE_PROTOCOL + '; resample 0 is the default split' if resampled else PROTOCOL}."
     repeats = "resamples" if resampled else "seeds"
     spread = " ± standard deviation" if any(summary["n_finished"] > 1) else ""
     yield f"Accuracy: mean{spread} over {repeats}; balanced: mean recall of the classes."
     yield "Times: mean of one fit, and of predicting all test cases; imports and compilation are not in them."
-    if not all(summary["seeded"]):
+    if not (resampled or all(summary["seeded"])):
         yield "Seeds 'none': the model draws nothing at random and is run once."
     yield from failures(summary)
 

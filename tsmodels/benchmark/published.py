@@ -93,6 +93,8 @@ def load_published(name_or_path: str | os.PathLike[str]) -> pd.DataFrame:
         wide[methods] = wide[methods] / 100
     source = PUBLISHED.get(path.stem, Source(path.stem, _UNKNOWN_PROTOCOL, None))
     long = wide.melt("dataset", var_name="method", value_name="value").dropna(subset=["value"])
+    if long.empty:
+        raise RequestError(f"published: {str(path)!r} holds no values.")
     long = long.assign(measure="accuracy", resample=source.resample, source=path.stem, protocol=source.protocol)
     return long.astype({"resample": "Int64"}).reset_index(drop=True)
 

@@ -185,7 +185,9 @@ class _Reconstruction(Job):
         if preset is not None:
             series = self._series[cell.dataset]
             few = replace(series, train=series.train[:2000], test=series.test[:2000])
-            with contextlib.suppress(Exception):  # a model that cannot run shows it in its cells, with the error
+            with contextlib.suppress(
+                Exception, SystemExit
+            ):  # a model that cannot run shows it in its cells, with the error
                 _trained(few, preset._replace(trainer=preset.trainer | {"max_epochs": 1}), 0)
         return time.perf_counter() - start
 

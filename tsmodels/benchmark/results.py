@@ -88,10 +88,10 @@ def write_cell(path: Path, record: dict[str, Any]) -> None:
 
 
 def read_cell(path: Path) -> dict[str, Any] | None:
-    """Return the result of a cell, or None if the file is not there, cut off, or anything else than such a result."""
+    """Return the result of a cell, or None if the file is not there, unreadable, cut off, or no such result."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
     return record if _is_result(record) else None
 

@@ -100,9 +100,10 @@ def run_benchmark(
     keep_predictions : bool, default=True
         Whether the predictions of the test cases are written to
         ``predictions/<model>/Predictions/<data set>/testResample<k>.csv``, in the format of the archives' tools. Behind
-        the model stands its seed where that is not the resample.
+        the model stands its seed where that is not the resample. Of cells that are run now: those found are left as
+        they are.
     train_metrics : bool, default=True
-        Whether the training cases are predicted too, for ``train_accuracy``.
+        Whether the training cases are predicted too, for ``train_accuracy``; likewise of cells that are run now.
 
     Returns
     -------

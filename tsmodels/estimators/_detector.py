@@ -240,6 +240,18 @@ class NetDetector(NetEstimator, BaseDetector):
         """Fit to a series and label its time points: ``fit(X).transform(X)``, see :meth:`transform`."""
         return self.fit(X, y).transform(X)
 
+    def update(self, X: Any, y: Any = None) -> "NetDetector":
+        """Go on with new time points, see `update_epochs`.
+
+        Parameters
+        ----------
+        X : DataFrame, Series or ndarray
+            The time points that follow.
+        y : ignored
+            Known anomalies are not made use of.
+        """
+        return super().update(X)  # sktime merges y with that of `fit`, which may be None
+
     def anomalous_segments(self, X: Any) -> pd.DataFrame:
         """Return the detected segments themselves: `predict_segments` is sktime's, and gives what lies between points.
 

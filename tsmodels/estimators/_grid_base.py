@@ -103,8 +103,8 @@ class GridForecaster(BaseEstimator):
         read, axis, first = self._field, self._axis, 0
         if context is not None:
             read = self._read_more(context, "context")
+            first = self._first_row(read, "context")
             if axis is not None and read.index is not None:
-                first = axis.row_of(read.index[0], "context")
                 axis = TimeAxis(read.index, axis.step)
         forecast = self._from_origins(read.values, first, np.array([len(read.values)]), n_frames)[0]
         return self._field.like(forecast, None if axis is None else axis.after(n_frames))
@@ -171,7 +171,7 @@ class GridForecaster(BaseEstimator):
             raise ValueError(
                 f"origins must be integers from 1 to the {len(read.values)} frames of field, got {origins!r}."
             )
-        first = 0 if self._axis is None or read.index is None else self._axis.row_of(read.index[0], "field")
+        first = self._first_row(read, "field")
         found = np.where(self.mask_, self._from_origins(read.values, first, rows, n_frames), np.nan)
         return found[:, :, 0] if self._field.n_axes == 3 else found
 
@@ -203,6 +203,18 @@ class GridForecaster(BaseEstimator):
     def _anomalies(self, values: np.ndarray, first: int) -> np.ndarray:
         phases = (first + np.arange(len(values))) % len(self.climatology_)
         return np.where(self.mask_, values - self.climatology_[phases], 0.0)
+
+    def _first_row(self, read: Field, name: str) -> int:
+        """Return the number of the first frame, counted from the first fitted one."""
+        if self._axis is None or read.index is None:
+            return 0
+        first, last = (self._axis.row_of(read.index[k], name) for k in (0, -1))
+        if last - first != len(read.index) - 1 or not (read.index.is_monotonic_increasing and read.index.is_unique):
+            raise ValueError(
+                f"the times of {name} must follow each other as those of the fitted field do: sort them, and fill in "
+                "the missing frames."
+            )
+        return first
 
     def _read_more(self, given: Any, name: str) -> Field:
         """Read further frames of the fitted grid."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 __all__ = ["Field", "TimeAxis", "grid_of", "read_field"]
 
+_NEAR = 0.01  # steps by which times that are numbers may be off
 _FAR = 100_000  # frames beyond the fitted ones, further than anyone forecasts
 
 
@@ -49,7 +50,7 @@ class TimeAxis:
     def extended(self, index: Any, name: str) -> TimeAxis:
         """Return the axis with further times; ValueError unless these are the ones that follow."""
         follow = self.after(len(index))
-        if not follow.equals(index):
+        if not _are_equal(follow, index, self.step):
             raise ValueError(
                 f"the times of {name} begin with {index[0]} and end with {index[-1]}, but {len(index)} frames after "
                 f"{self.index[-1]} end with {follow[-1]}: pass the frames that follow those already known."
@@ -62,13 +63,30 @@ class TimeAxis:
         n = 1 + len(index)
         while time > index[-1] and n < _FAR:
             index, n = _joined(self.index, self.after(n)), 4 * n
-        row = index.get_indexer([time])[0]
+        near = {"method": "nearest", "tolerance": _NEAR * abs(self.step)} if _is_float(index) else {}
+        row = index.get_indexer([time], **near)[0]
+        if row < 0 and time < self.index[0]:
+            raise ValueError(
+                f"{name} begins at {time}, before the fitted field, {self.index[0]}: pass later frames, or fit from "
+                "there."
+            )
         if row < 0:
             raise ValueError(
                 f"the times of {name} have {time}, which is none of the fitted ones, {self.index[0]}, "
                 f"{self.index[1]}, ..., nor of those that follow: pass frames at the same times of day, month or year."
             )
         return int(row)
+
+
+def _is_float(index: Any) -> bool:
+    return np.issubdtype(getattr(index, "dtype", object), np.floating)
+
+
+def _are_equal(one: Any, other: Any, step: Any) -> bool:
+    """Whether times are the same, those that are numbers up to rounding."""
+    if _is_float(one) and _is_float(other):
+        return len(one) == len(other) and np.allclose(one, other, rtol=0, atol=_NEAR * abs(step))
+    return one.equals(other)
 
 
 def _joined(index: Any, further: Any) -> Any:

@@ -115,7 +115,7 @@ class TrainingCLI(LightningCLI):
         if given.logger in (None, True):
             # in full, as Lightning keeps it for checkpoints: a run that goes on compares the two
             kwargs["logger"] = CSVLogger(Path(given.default_root_dir).resolve(), name=type(self.model.network).__name__)
-        has_validation = bool(self.datamodule.val_dataloader())
+        has_validation = _has_validation(self.datamodule)
         if not has_validation:
             kwargs["limit_val_batches"] = 0  # what Lightning's warning about it advises
         callbacks = _as_list(given.callbacks)
@@ -157,6 +157,15 @@ def readable(message: str) -> str:
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     text = " ".join(line for line in lines if line and not line.startswith(_NOISE))
     return re.sub(r"Expected a dot import path string: (\S+)", lambda found: _unknown(found[1]), text)
+
+
+def _has_validation(datamodule: LightningDataModule) -> bool:
+    """Whether there are validation data, as far as it can be told before the datamodule is set up."""
+    cls = type(datamodule)
+    if cls.val_dataloader is LightningDataModule.val_dataloader:
+        return False
+    # ours need no setup, and give an empty list where they hold nothing back
+    return not cls.__module__.startswith("tsmodels_datamodules") or bool(datamodule.val_dataloader())
 
 
 def _unknown(name: str) -> str:

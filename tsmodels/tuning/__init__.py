@@ -215,7 +215,8 @@ def tune(
         measure = ForecasterValidation(y, X, fh, validation, scoring or "mase", seasonality)
     problem = Problem(start, searched, measure)
     seeds = [value for name, value in start.get_params().items() if _is_seed(name)]
-    settings = [validation, scoring, seasonality, seed, seeds, fh]
+    # how many trials are under way at a time decides what is proposed
+    settings = [validation, scoring, seasonality, seed, seeds, fh, n_jobs]
     with opened_study(optuna, measure.direction, storage, _fingerprint(problem, settings)) as study:
         search(
             *(optuna, study, problem),
@@ -316,11 +317,12 @@ def _fingerprint(problem: Problem, settings: list[Any]) -> str:
     """Return digits that differ if trials could not be compared with those of another search."""
     import joblib
 
-    from tsmodels.benchmark.models import class_path, described, digest
+    from tsmodels.benchmark.models import class_path, described, digest, plain
 
     fixed = {name: value for name, value in described(problem.estimator).items() if name not in problem.space}
     data = joblib.hash(problem.measure.data())
-    return digest([class_path(problem.estimator), fixed, repr(problem.space), repr(settings), data])
+    defaults = plain(problem.defaults)  # the first trial
+    return digest([class_path(problem.estimator), fixed, defaults, repr(problem.space), repr(settings), data])
 
 
 def _result(study: optuna.Study, problem: Problem) -> TuningResult:
@@ -328,7 +330,7 @@ def _result(study: optuna.Study, problem: Problem) -> TuningResult:
     if not (trials["state"] == "complete").any():
         errors = trials["error"].dropna()
         last = f"the last: {errors.iloc[-1]}" if len(errors) else "none was finished: allow more time"
-        raise TuningError(f"no trial succeeded, {len(trials)} failed; {last}")
+        raise TuningError(f"no trial succeeded, {len(trials)} failed; {last}", trials)
     best = study.best_trial
     try:
         fitted = problem.measure.refitted(problem.configured(best.params))

@@ -28,7 +28,17 @@ _FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 
 class TuningError(RuntimeError):
-    """No trial succeeded; the message holds the last error."""
+    """No trial succeeded; the message holds the last error.
+
+    Attributes
+    ----------
+    trials : DataFrame
+        As of :class:`TuningResult`, all failed.
+    """
+
+    def __init__(self, message: str, trials: pd.DataFrame):
+        super().__init__(message)
+        self.trials = trials
 
 
 class TuningInterrupted(KeyboardInterrupt):
@@ -208,7 +218,9 @@ def _proposed(
     # generator would begin again with the numbers of the first trials.
     own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     study.sampler = optuna.samplers.TPESampler(seed=own_seed, constant_liar=False)
-    if number == 0 and _is_within(problem.defaults, problem.space):
+    # a search that was killed right here has asked for the defaults already
+    waiting = any(each.state.name == "WAITING" for each in study.trials)
+    if number == 0 and not waiting and _is_within(problem.defaults, problem.space):
         study.enqueue_trial(problem.defaults)
     trial = study.ask()
     return trial, suggest(trial, problem.space, problem.estimator.get_params())

@@ -154,6 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
             console.print(f"\ninterrupted after {n_finished} trials; the same command goes on from there.")
             return EXIT_INTERRUPTED
         except TuningError as error:
+            _write_trials(folder, error.trials)
             print_error = _console(sys.stderr).print
             print_error(f"tsmodels tune: {error}", markup=False, highlight=False, soft_wrap=True)
             return EXIT_NOTHING_FOUND
@@ -291,7 +292,10 @@ def _setting(text: str) -> tuple[str, Any]:
     try:
         return name, _number(value)
     except ValueError:
-        return name, yaml.safe_load(value)
+        try:
+            return name, yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RequestError(f"--set {name}: {value!r} is no YAML value.") from error
 
 
 def _opened(output: str) -> Path:
@@ -327,6 +331,8 @@ def _write_best(folder: Path, arguments: argparse.Namespace, task: _Task, result
         "datasets": [arguments.dataset],
         "models": [model],
     }
+    if task.kind == "forecaster":
+        content["cutoffs"] = arguments.cutoffs  # the windows that the search did not see
     heading = f"# score {result.best_score:.6g} within the training data, the best of {len(result.trials)} trials\n"
     write_atomically(folder / "best.yaml", heading + yaml.safe_dump(content, sort_keys=False))
 

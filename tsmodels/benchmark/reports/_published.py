@@ -60,7 +60,10 @@ def beside(comparison: Comparison, requests: Sequence[Request]) -> Beside | None
     for request in requests:
         name, methods = request if isinstance(request, tuple) else (request, ())
         for method, values, source, protocol in _columns(name, methods):
-            columns[f"{method} ({source})"] = values
+            column = f"{method} ({source})"
+            if column in columns and not columns[column].equals(values):
+                raise RequestError(f"published: two tables have the column {column!r}: rename one of the files.")
+            columns[column] = values
             protocols[source] = protocol
     table: Frame = pd.DataFrame(columns).reindex(comparison.means.index)
     empty = tuple(name for name in table.columns if table[name].isna().all())
