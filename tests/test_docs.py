@@ -10,6 +10,7 @@ import inspect
 import re
 import shlex
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,9 @@ def test_keyword_arguments_of_the_pages_exist():
 
 def test_commands_of_the_pages_are_understood():
     from tsmodels import cli
+    from tsmodels.training._registry import import_choices
 
+    classes = {each for names in import_choices().values() for each in names}
     given = list(commands())
     assert {"benchmark", "report", "fit", "test"} <= {arguments[0] for arguments in given}
     for arguments in given:
@@ -131,3 +134,6 @@ def test_commands_of_the_pages_are_understood():
             cli._parser(arguments[0]).parse_args(arguments)
         else:
             assert arguments[0] in ("fit", "validate", "test", "predict")
+            options = dict(pairwise(arguments))
+            assert "--config" not in options or (ROOT / options["--config"]).is_file()
+            assert {options[name] for name in ("--model", "--model.network", "--data") if name in options} <= classes
