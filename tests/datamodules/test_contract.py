@@ -19,6 +19,7 @@ from tsmodels_datamodules._dynamics import DynamicsDataModule
 from tsmodels_datamodules._gridded import GriddedDataModule
 from tsmodels_datamodules._moving_digits import MovingMNISTDataModule
 from tsmodels_datamodules._panel_module import LabelledPanelModule
+from tsmodels_datamodules._reconstruction_module import ReconstructionDataModule
 from tsmodels_datamodules._windows import WindowModule
 
 N_TRAIN, N_TEST = 30, 10
@@ -55,8 +56,9 @@ def test_every_exported_datamodule_has_a_row():
 
 
 def test_every_exported_datamodule_is_of_a_kind_with_a_contract():
-    """The other kinds have test_window_contract.py, test_dynamics_module.py, test_gridded.py, test_moving_digits.py."""
-    kinds = (LabelledPanelModule, WindowModule, DynamicsDataModule, GriddedDataModule, MovingMNISTDataModule)
+    """The other kinds have test files of their own, and test_window_contract.py."""
+    fields = (GriddedDataModule, MovingMNISTDataModule)
+    kinds = (LabelledPanelModule, WindowModule, DynamicsDataModule, ReconstructionDataModule, *fields)
     assert exported(LightningDataModule) == set().union(*map(exported, kinds))
 
 

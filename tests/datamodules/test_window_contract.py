@@ -289,6 +289,7 @@ pickle.dump([[batch["x"] for batch in data.train_dataloader()] for data in modul
 """
 
 
+@pytest.mark.slow
 def test_equal_order_in_a_fresh_process(make_any):
     """As the ranks of a distributed run."""
     modules = [make_any(name) for name in MAKERS]

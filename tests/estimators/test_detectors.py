@@ -330,6 +330,7 @@ def test_sktime_suite_over_a_network_from_outside():
     assert len(results) > 80 and set(results.values()) == {"PASSED"}
 
 
+@pytest.mark.slow
 def test_unpickling_and_predicting_import_no_lightning(tmp_path):
     est = ChimeraDetector(window=8, d_model=4, d_state=2, n_layers=1, max_epochs=1, random_state=0).fit(sine())
     (tmp_path / "detector.pkl").write_bytes(pickle.dumps(est))

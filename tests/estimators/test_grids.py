@@ -73,7 +73,8 @@ def test_forecasts_have_the_form_of_the_field(name, fitted, mask):
 def test_what_the_mask_hides_changes_nothing(name, fitted, mask):
     wild = np.where(mask, waves()[:30], 1e6)
     found = ALL[name].clone().fit(wild, mask).predict(2)
-    np.testing.assert_array_equal(found, fitted[name].predict(2))
+    # the shared one may have been fitted with more threads than a test has
+    np.testing.assert_allclose(found, fitted[name].predict(2), rtol=1e-6)
     holes = np.where(mask, waves()[:30], np.nan)
     np.testing.assert_array_equal(ALL[name].clone().fit(holes).predict(2), found)
 

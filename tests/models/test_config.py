@@ -148,7 +148,7 @@ def test_build_names_the_keys_it_needs(config):
 
 @pytest.mark.parametrize("name", models.__all__)
 def test_every_exported_network_is_rebuilt_from_its_config(name):
-    facts = (2, 1) if name == "PLRNN" else (2, 12, 3)
+    facts = {"PLRNN": (2, 1), "ChimeraForReconstruction": (2, 12)}.get(name, (2, 12, 3))
     network = getattr(models, name)(*facts)
     again = build(network.config)
     again.load_state_dict(network.state_dict())
