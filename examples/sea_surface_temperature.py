@@ -63,7 +63,7 @@ def main() -> None:
     """Train, forecast, measure, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true", help="a synthetic field and one epoch: to see that it runs")
-    parser.add_argument("--epochs", type=int, default=3, help="a minute or so on a CPU (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=3, help="some five minutes on one core (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("sea_surface_temperature.png"), help="picture to write")
     arguments = parser.parse_args()
 
