@@ -372,8 +372,8 @@ def test_a_run_may_stand_in_a_file_which_the_command_line_overrides(run, tmp_pat
     ("arguments", "message"),
     [
         (["--config", "none.yaml"], "cannot read 'none.yaml'"),
-        (["--backend", "serial", "--jobs", "2"], "n_jobs has no effect on the serial backend"),
-        (["--time-limit", "-1"], "seconds must be a positive number"),
+        (["--backend", "serial", "--jobs", "2"], "--jobs has no effect with --backend serial"),
+        (["--scheduler", "tcp://127.0.0.1:9", "--jobs", "2"], "--jobs has no effect with --scheduler"),
         (["--archive", "UCR"], "datasets and archive were both given"),
         (["--resamples", "2", "--seeds", "2"], "seeds and resamples were both given"),
         (["--models", "no.such.Model"], "cannot import the model 'no.such.Model'"),
@@ -384,6 +384,15 @@ def test_wrong_options_of_a_run_are_explained(run, arguments, message):
     assert (code, out) == (2, "")
     assert err.startswith("tsmodels benchmark: ")
     assert message in err
+
+
+@pytest.mark.parametrize("limit", ["-1", "0", "inf", "soon"])
+@pytest.mark.parametrize("option", ["--time-limit", "--memory-limit"])
+def test_limits_are_positive_numbers(option, limit, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["benchmark", option, limit])
+    assert exit_.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
 
 
 def test_failed_cells_are_kept_and_a_line_says_how_to_retry_them(run):
