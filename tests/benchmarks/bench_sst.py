@@ -10,7 +10,8 @@ part being the first, as far as their targets lie in the part; the error is the 
 cells, in degrees Celsius. Baselines are fitted on the training months, and those marked "339" on validation months too;
 networks are trained on the training months and keep the weights of the epoch that forecasts the validation part best,
 so that their errors there are on the low side. Of the networks the mean over seeds and the standard deviation are
-given; the ensemble averages their forecasts.
+given; the ensemble averages their forecasts. "and LIM" is the plain mean of its forecasts and those of the linear
+inverse model fitted for each lead on the same months: both weights are a half, none was chosen.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from tsmodels.estimators import (
+    AverageGridForecaster,
     ClimatologyGridForecaster,
     ConvS5GridForecaster,
     DampedPersistenceGridForecaster,
@@ -51,21 +53,27 @@ def print_table(ensemble: ConvS5GridForecaster, start: int) -> None:
     series = load_sst()
     field = series.values[: start + 60]
     rows: dict[str, list[str]] = {}
+    linear: dict = {}
     for last in sorted({N_TRAINING, start}):
         fitted = {name: each.fit(series.values[:last], series.mask) for name, each in baselines(last).items()}
         for name, errors in skill_table(fitted, field, start=start, leads=LEADS).groupby("forecaster", sort=False).rmse:
             rows[str(name)] = [f"{error:.3f}" for error in errors]
+        linear |= {name: each for name, each in fitted.items() if name.startswith("LIM, each lead")}
 
-    members = {}
+    members, name = {}, f"ConvS5, {len(ensemble.networks_)} averaged"
     for number, network in enumerate(ensemble.networks_):
         members[str(number)] = alone = copy.copy(ensemble)
         alone.networks_ = [network]
-    table = skill_table(members | {"all": ensemble}, field, start=start, leads=LEADS)
+    averages: dict = {name: ensemble}
+    for other, fitted in linear.items():
+        pair = AverageGridForecaster([("ConvS5", ensemble), ("LIM", fitted)], prefit=True)
+        averages[f"{name}, and {other}"] = pair.fit(series.values[:start], series.mask)
+    table = skill_table(members | averages, field, start=start, leads=LEADS)
     errors = {name: part.rmse.to_numpy() for name, part in table.groupby("forecaster", sort=False)}
     each = np.stack([errors[name] for name in members])
     spreads = each.std(0, ddof=1) if len(each) > 1 else np.full(len(LEADS), np.nan)
     rows["ConvS5"] = [f"{mean:.3f} ± {spread:.3f}" for mean, spread in zip(each.mean(0), spreads, strict=True)]
-    rows[f"ConvS5, {len(members)} averaged"] = [f"{error:.3f}" for error in errors["all"]]
+    rows |= {name: [f"{error:.3f}" for error in errors[name]] for name in averages}
 
     print("| months ahead |", " | ".join(map(str, LEADS)), "|")
     print("|---" * (len(LEADS) + 1) + "|")

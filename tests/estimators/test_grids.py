@@ -8,11 +8,13 @@ import pytest
 from sktime.exceptions import NotFittedError
 
 from tsmodels.estimators import (
+    AverageGridForecaster,
     ClimatologyGridForecaster,
     ConvS5GridForecaster,
     DampedPersistenceGridForecaster,
     LinearInverseGridForecaster,
     PersistenceGridForecaster,
+    _grid_average,
     _grid_baselines,
     _grid_skill,
     grids,
@@ -29,6 +31,7 @@ ALL = {
     "linear": LinearInverseGridForecaster(n_modes=3),
     "per-lead": LinearInverseGridForecaster(n_modes=3, method="per_lead"),
     "ConvS5": ConvS5GridForecaster(**TINY),
+    "average": AverageGridForecaster(**AverageGridForecaster.get_test_params()[1]),
 }
 EACH = pytest.mark.parametrize("name", list(ALL))
 
@@ -53,7 +56,9 @@ def fitted(mask):
     return {name: each.clone().fit(waves()[:30], mask) for name, each in ALL.items()}
 
 
-@pytest.mark.parametrize("module", [_grid_baselines, _grid_skill, grids], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [_grid_average, _grid_baselines, _grid_skill, grids], ids=lambda module: module.__name__
+)
 def test_the_examples_in_the_docstrings_run(module):
     done = doctest.testmod(module)
     assert done.attempted and not done.failed
@@ -105,8 +110,9 @@ def test_forecasts_depend_on_the_known_frames_only(name, fitted):
 def test_a_season_is_that_of_the_target(name):
     season = 3.0 * np.arange(4)[:, None, None]
     field = waves() + np.tile(season, (N // 4, 1, 1))
-    forecaster = ALL[name].clone().set_params(season=4).fit(field[:30])
-    plain = ALL[name].clone().set_params(season=4).fit(waves()[:30])
+    four = {"last__season": 4, "linear__season": 4} if name == "average" else {"season": 4}
+    forecaster = ALL[name].clone().set_params(**four).fit(field[:30])
+    plain = ALL[name].clone().set_params(**four).fit(waves()[:30])
     phases = (30 + np.arange(6)) % 4
     np.testing.assert_allclose(forecaster.predict(6) - season[phases], plain.predict(6), atol=1e-4)
     # the phase of a context is counted from its own first frame
@@ -125,7 +131,8 @@ def test_parameters_clones_pickles_and_reset(name, fitted):
     for use in (clone.predict, clone.update):
         with pytest.raises(NotFittedError, match="fit"):
             use(waves())
-    assert again.set_params(season=2).is_fitted is False
+    other = {"last__season": 2} if name == "average" else {"season": 2}
+    assert again.set_params(**other).is_fitted is False
     for params in type(forecaster).get_test_params() if name != "climatology" else [{}]:
         type(forecaster)(**params)
 
@@ -170,6 +177,48 @@ def test_modes_are_orthogonal_and_sorted(mask):
     assert (np.diff(forecaster.explained_variance_) <= 0).all()
     assert forecaster.explained_variance_.sum() == pytest.approx(1)
     np.testing.assert_allclose(forecaster.modes_[:, 0, ~mask], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("weights", "shares"), [(None, (0.5, 0.5)), ([3, 1], (0.75, 0.25)), ([0.0, 2.0], (0, 1))])
+def test_an_average_is_that_of_its_members(weights, shares, mask):
+    field = waves()
+    members = [("mean", ClimatologyGridForecaster(season=4)), ("last", PersistenceGridForecaster())]
+    average = AverageGridForecaster(members, weights).fit(field[:30], mask)
+    alone = [each.clone().fit(field[:30], mask) for _, each in members]
+    expected = sum(share * each.backtest(field, 3, [30, 35]) for share, each in zip(shares, alone, strict=True))
+    np.testing.assert_allclose(average.backtest(field, 3, [30, 35]), expected)
+    assert not any(each.is_fitted for _, each in members)
+    ready = [(str(number), each) for number, each in enumerate(alone)]
+    taken = AverageGridForecaster(ready, weights, prefit=True).fit(field[:35], mask)
+    assert [each for _, each in taken.forecasters_] == alone
+    np.testing.assert_allclose(taken.predict(3), expected[1])
+
+
+def test_an_average_takes_fitted_forecasters_of_the_same_field_only(mask):
+    last = PersistenceGridForecaster()
+    with pytest.raises(NotFittedError):
+        AverageGridForecaster([("last", last)], prefit=True).fit(waves())
+    last.fit(waves(), mask)
+    with pytest.raises(ValueError, match="'last' was fitted with another mask or first frame"):
+        AverageGridForecaster([("last", last)], prefit=True).fit(waves())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"forecasters": []}, TypeError, "forecasters must be a list with at least one pair"),
+        ({"forecasters": [PersistenceGridForecaster()]}, TypeError, "forecasters must be a list with at least one"),
+        ({"forecasters": [("a", PersistenceGridForecaster())] * 2}, ValueError, "different names, got a, a"),
+        ({"weights": [1, 2]}, ValueError, "weights must be 1 numbers, one for each"),
+        ({"weights": [-1]}, ValueError, "none negative"),
+        ({"weights": [0.0]}, ValueError, "not all 0"),
+        ({"weights": [np.nan]}, ValueError, "weights must be"),
+    ],
+)
+def test_an_average_refuses(arguments, error, message):
+    given = {"forecasters": [("last", PersistenceGridForecaster())]} | arguments
+    with pytest.raises(error, match=message):
+        AverageGridForecaster(**given).fit(waves())
 
 
 def test_a_network_learns_a_wave_and_keeps_its_best_weights(mask):

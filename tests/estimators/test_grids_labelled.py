@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tsmodels.estimators import (
+    AverageGridForecaster,
     ClimatologyGridForecaster,
     ConvS5GridForecaster,
     LinearInverseGridForecaster,
@@ -54,6 +55,17 @@ def test_a_data_array_comes_back_with_its_coordinates(forecaster):
     assert np.array_equal(np.isnan(found.values), np.broadcast_to(~MASK, (3, HEIGHT, WIDTH)))
     plain = forecaster.clone().fit(values(N + 3)[:N], MASK).predict(3)
     np.testing.assert_array_equal(found.values, plain)
+
+
+def test_an_average_takes_fitted_forecasters_that_know_the_same_first_month():
+    field = labelled(months())
+    last = PersistenceGridForecaster(season=12).fit(field[:30])
+    average = AverageGridForecaster([("last", last)], prefit=True)
+    found, alone = average.fit(field).predict(2), last.predict(2, context=field)
+    assert found.identical(alone.assign_coords(time=found["time"])) and found.indexes["time"][0] == months(N + 1)[N]
+    with pytest.raises(ValueError, match="'last' was fitted with another mask or first frame"):
+        average.fit(field[1:])
+    assert not average.is_fitted
 
 
 def test_the_order_and_names_of_dimensions_are_kept():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         S4DForecaster,
     )
     from tsmodels.estimators.grids import (
+        AverageGridForecaster,
         ClimatologyGridForecaster,
         ConvS5GridForecaster,
         DampedPersistenceGridForecaster,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALRNNForecaster",
+    "AverageGridForecaster",
     "ChimeraClassifier",
     "ChimeraDetector",
     "ChimeraForecaster",
@@ -71,6 +73,7 @@ _MODULE_OF = {
     "ChimeraClassifier": "classifiers",
     "ChimeraDetector": "detectors",
     "ChimeraForecaster": "forecasters",
+    "AverageGridForecaster": "grids",
     "ClimatologyGridForecaster": "grids",
     "ContextParrotForecaster": "dynamics",
     "ConvS5Classifier": "classifiers",

@@ -216,6 +216,10 @@ class GridForecaster(BaseEstimator):
             )
         return first
 
+    def _starts_with(self, other: GridForecaster) -> bool:
+        """Whether both were fitted from the same first frame on, as far as their fields have times."""
+        return self._axis is None or other._axis is None or self._axis.index[0] == other._axis.index[0]
+
     def _read_more(self, given: Any, name: str) -> Field:
         """Read further frames of the fitted grid."""
         known = self._field

@@ -1,4 +1,4 @@
-"""Forecasters of gridded fields: a convolutional state space model, and the baselines that it must beat."""
+"""Forecasters of gridded fields: a convolutional state space model, baselines that it must beat, averages of both."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tsmodels.estimators._grid_average import AverageGridForecaster
 from tsmodels.estimators._grid_base import GridForecaster
 from tsmodels.estimators._grid_baselines import (
     ClimatologyGridForecaster,
@@ -28,6 +29,7 @@ from tsmodels.estimators._training import (
 from tsmodels.models import ConvS5ForFrames
 
 __all__ = [
+    "AverageGridForecaster",
     "ClimatologyGridForecaster",
     "ConvS5GridForecaster",
     "DampedPersistenceGridForecaster",
