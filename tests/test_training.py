@@ -123,6 +123,25 @@ def test_a_run_goes_on_where_it_stopped():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stem", ["chimera_classification", "convs5_classification", "plrnn_shallow", "shapeformer"])
+def test_two_processes_train_together(stem, tmp_path):
+    config = next(path for path in CONFIGS if path.stem == stem)
+    together = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1"]
+    together += ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
+    # Lightning starts the second process by the command line of the first
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import os, sys; from tsmodels.training import main\n"
+        "code = main(); open('ended-' + os.environ.get('LOCAL_RANK', '0'), 'x').close(); sys.exit(code)"
+    )
+    command = [sys.executable, script, "fit", "--config", config, *QUIET, *together]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.glob("ended-*")} == {"ended-0", "ended-1"}
+    assert list(tmp_path.glob("tsmodels-runs/*/version_0/checkpoints/last.ckpt"))
+
+
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network():
     states = []
     for seed in (3, 3, 4):

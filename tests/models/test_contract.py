@@ -6,7 +6,7 @@ from inspect import signature
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from tsmodels import models
 from tsmodels.models._prepared import PreparedNetwork
@@ -128,6 +128,23 @@ def test_padding_equals_removal(name, choices):
         together = net(padded, torch.tensor([20, length]))
         torch.testing.assert_close(together[1:], net(x[1:, :length]), rtol=0, atol=1e-12)
         torch.testing.assert_close(together[:1], net(x[:1]), rtol=0, atol=1e-12)
+
+
+@pytest.fixture
+def process_group():
+    """One process that believes to be one of several."""
+    if not distributed.is_available():
+        pytest.skip("this torch is built without torch.distributed")
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@EVERY
+def test_training_on_several_devices_finds_a_gradient_of_every_parameter(name, process_group):
+    net, x = network(name), series()
+    net(x).square().sum().backward()  # nothing is missing, no series is shorter
+    assert [key for key, p in net.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 @EVERY_CHOICE

@@ -9,6 +9,7 @@ from ._conv_ssm import ConvS5SSM
 from ._conv_ssm_layer import ChannelNorm, ConvS5Layer, frame_norm, same_conv
 from ._covariates import CovariateRegression
 from ._discretize import inverse_softplus, log_uniform_step_bias
+from ._distributed import keep_in_graph
 from ._gaps import fill_gaps
 from ._heads import AttentionPooling, ForecastingHead, MaskedPooling
 from ._hippo import diagonal_eigenvalues
@@ -60,6 +61,7 @@ __all__ = [
     "interval_level",
     "interval_statistics",
     "inverse_softplus",
+    "keep_in_graph",
     "log_uniform_step_bias",
     "same_conv",
 ]

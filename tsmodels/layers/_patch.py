@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ._distributed import keep_in_graph
+
 
 class PatchEmbedding(nn.Module):
     """Linear embedding of patches: of each variate by itself, with the same weights for all, or of all jointly.
@@ -46,7 +48,9 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, x: Tensor, missing: Tensor | None = None) -> Tensor:
         tokens = self.values(self._patches(x))
-        return tokens if missing is None else tokens + self.missing(self._patches(missing))
+        if missing is None:
+            return keep_in_graph(tokens, self.missing.weight)
+        return tokens + self.missing(self._patches(missing))
 
     def _patches(self, x: Tensor) -> Tensor:
         n_tokens = int(self.n_tokens(torch.tensor(x.shape[1])))

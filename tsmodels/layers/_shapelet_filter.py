@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ._distributed import keep_in_graph
+
 PIECE = 24
 """Steps in a piece. Shapelets of one set differ tenfold in length: cut to pieces, short ones do not pay for long."""
 COMPLEXITY_FLOOR = 1e-3
@@ -250,7 +252,9 @@ class ShapeletFilter(nn.Module):
         windows = windows[cases, self.channel[self.owner][:, None], at]  # (piece, batch, PIECE)
         windows = torch.where(self.inside[:, None], windows, 0)
         content = self._sum_of_pieces(torch.bmm(windows, self.window_weight)) + self.window_bias[:, None]
-        if not all_fit:
+        if all_fit:
+            content = keep_in_graph(content, self.absent)
+        else:
             content = torch.where((start < 0).mT[..., None], self.absent.to(content.dtype), content)
         own = self._sum_of_pieces(torch.bmm(self.shapelets[:, None], self.shapelet_weight)).squeeze(1)
         place = self.of_channel() + self.of_start() + self.of_end()

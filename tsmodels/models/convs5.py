@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tsmodels.layers import ConvS5Layer, MaskedPooling, same_conv
+from tsmodels.layers import ConvS5Layer, MaskedPooling, keep_in_graph, same_conv
 
 from ._config import records_config
 from ._frames import FramesNetwork, GridDecoder, GridEncoder
@@ -318,6 +318,8 @@ class GridEmbedding(nn.Module):
     def forward(self, x: Tensor, missing: Tensor | None = None) -> Tensor:
         """Embed all frames."""
         grids = self.values(x.flatten(0, 1))
-        if missing is not None:
+        if missing is None:
+            grids = keep_in_graph(grids, self.missing.weight)
+        else:
             grids = grids + self.missing(missing.flatten(0, 1))
         return grids.unflatten(0, x.shape[:2])
