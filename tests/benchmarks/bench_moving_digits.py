@@ -37,11 +37,12 @@ HORIZONS = (10, 40)
 WARM_UP = 0.05
 
 
-def network(name: str) -> FramesNetwork:
-    choices = dict(FRAMES_PRESETS["small"])
+def network(name: str, preset: str) -> FramesNetwork:
+    choices = dict(FRAMES_PRESETS[preset])
     if name == "ConvS5":
         return ConvS5ForFrames(1, SIZE, SIZE, **choices)
-    choices.pop("d_state")
+    for of_states in ("d_state", "dt_min", "dt_max"):
+        choices.pop(of_states, None)
     if name == "ConvLSTM, equal size":
         choices["n_layers"] //= 2
     return ConvLSTMForFrames(1, SIZE, SIZE, **choices)
@@ -68,14 +69,18 @@ class CPUTime(L.Callback):
         trainer.should_stop = self.share >= 1
 
 
-def trained(name: str, seed: int, minutes: float, lr: float, batch_size: int) -> tuple[FramesNetwork, int, float]:
+def trained(
+    name: str, preset: str, seed: int, minutes: float, lr: float, batch_size: int
+) -> tuple[FramesNetwork, int, float]:
     """Return the network with its last weights, the number of steps and the CPU seconds spent."""
     data = MovingMNISTDataModule(
         n_frames=TRAINED, context=CONTEXT, size=SIZE, n_train=10**6, n_val=0, batch_size=batch_size, seed=seed
     )
     L.seed_everything(seed, verbose=False)
     clock = CPUTime(60 * minutes)
-    task = FramesTask(network(name), context=CONTEXT, lr=lr, schedule=lambda optimizer: LambdaLR(optimizer, clock.rate))
+    task = FramesTask(
+        network(name, preset), context=CONTEXT, lr=lr, schedule=lambda optimizer: LambdaLR(optimizer, clock.rate)
+    )
     trainer = L.Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -117,11 +122,14 @@ def floors(part: str, n_videos: int) -> dict[str, dict[str, float]]:
 
 
 def train(options: argparse.Namespace) -> None:
-    net, steps, seconds = trained(options.name, options.seed, options.minutes, options.lr, options.batch_size)
+    net, steps, seconds = trained(
+        options.name, options.preset, options.seed, options.minutes, options.lr, options.batch_size
+    )
     frames = videos(options.part, options.videos)
     made = torch.cat([net.generate(some[:, :CONTEXT], GENERATED) for some in frames.split(20)])
     record = {
         "network": options.name,
+        "preset": options.preset,
         "seed": options.seed,
         "minutes": options.minutes,
         "steps": steps,
@@ -145,7 +153,7 @@ def table(options: argparse.Namespace) -> None:
     if not records:
         raise SystemExit(f"no results in {options.folder}")
     cells = pd.DataFrame(records)
-    settings = ["minutes", "batch_size", "part", "videos"]
+    settings = ["preset", "minutes", "batch_size", "part", "videos"]
     if len(cells[settings].drop_duplicates()) > 1:
         raise SystemExit(
             f"{options.folder} holds results of different settings ({', '.join(settings)}): not comparable"
@@ -166,9 +174,10 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("train", help="train and measure one network")
     one.add_argument("name", choices=NAMES)
+    one.add_argument("--preset", choices=FRAMES_PRESETS, default="light", help="(default: %(default)s)")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--minutes", type=float, default=15.0, help="CPU time of training (default: %(default)s)")
-    one.add_argument("--lr", type=float, default=2e-3)
+    one.add_argument("--lr", type=float, default=1e-3)
     one.add_argument("--batch-size", type=int, default=4)
     one.add_argument("--part", choices=("val", "test"), default="test")
     one.add_argument("--videos", type=int, default=200)
