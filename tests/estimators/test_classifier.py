@@ -16,7 +16,7 @@ from sktime.exceptions import NotFittedError
 from sktime.transformations.panel.padder import PaddingTransformer
 from torch import nn
 
-from tsmodels.estimators import ChimeraClassifier, classifier
+from tsmodels.estimators import ChimeraClassifier, _base, classifier
 from tsmodels_datamodules import load_archive
 
 SMALL = {"d_model": 4, "d_state": 2, "n_layers": 1, "max_epochs": 1, "accelerator": "cpu", "random_state": 0}
@@ -64,6 +64,14 @@ def test_a_class_of_one_case(pooled, problem, val_fraction):
     y[0] = "once"
     estimator = pooled(max_epochs=2, val_fraction=val_fraction, random_state=0).fit(X, y)
     assert estimator.predict_proba(X).shape == (24, 3)
+
+
+@pytest.mark.parametrize(("batch_size", "val_fraction", "epochs"), [(8, None, 4), (9, 0.25, 5), (1, None, 2)])
+def test_few_cases_are_passed_over_more_often(pooled, problem, batch_size, val_fraction, epochs, monkeypatch):
+    monkeypatch.setattr(_base, "AUTO_EPOCHS", 2)
+    monkeypatch.setattr(_base, "AUTO_STEPS", 10)
+    estimator = pooled(max_epochs="auto", batch_size=batch_size, val_fraction=val_fraction).fit(*problem)
+    assert estimator.history_["epochs"] == epochs
 
 
 def test_no_class_can_spare_a_case_for_validation(pooled, problem):
@@ -190,6 +198,7 @@ def test_infinite_values_are_named(pooled, problem):
     ("arguments", "message"),
     [
         ({"max_epochs": 0}, "max_epochs must be a positive integer"),
+        ({"max_epochs": "some"}, "max_epochs must be a positive integer"),
         ({"batch_size": 2.5}, "batch_size must be a positive integer"),
         ({"lr": 0}, "lr must be positive"),
         ({"val_fraction": 1.0}, "val_fraction must be None or in"),

@@ -1,5 +1,6 @@
 """The generic classifier: a network with its task, datamodule and Trainer behind sktime's interface."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,9 @@ CLASSIFICATION: dict[str, Argument] = {
     "label_smoothing": Argument(0.0, "float", "Share of each target that is spread over all classes, in [0, 1]."),
 }
 
+# of max_epochs="auto": archive sets have down to a dozen cases, of which a few passes are a few dozen steps
+AUTO_EPOCHS, AUTO_STEPS = 20, 200
+
 
 class NetClassifier(NetEstimator, KeepsContext, BaseClassifier):
     """A network as an sktime classifier; ``classifier(network_class)`` makes the concrete classes.
@@ -84,6 +88,7 @@ class NetClassifier(NetEstimator, KeepsContext, BaseClassifier):
     scaling: str
     class_weight: Any
     label_smoothing: float
+    max_epochs: Any
     batch_size: int
     lr: float
     val_fraction: float | None
@@ -108,7 +113,7 @@ class NetClassifier(NetEstimator, KeepsContext, BaseClassifier):
 
     def _fit(self, X: Any, y: np.ndarray) -> "NetClassifier":
         training = {name: getattr(self, name) for name in TRAINING}
-        check_training(training)
+        check_training(training | ({"max_epochs": AUTO_EPOCHS} if self.max_epochs == "auto" else {}))
         device = resolve_device(self.accelerator, self.devices)
         class_weight = _weight_per_class(self.class_weight, np.asarray(self.classes_), y)
 
@@ -126,6 +131,8 @@ class NetClassifier(NetEstimator, KeepsContext, BaseClassifier):
             missing=self._missing_policy(),
             seed=seed,
         )
+        if self.max_epochs == "auto":
+            training["max_epochs"] = max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / len(data.train_dataloader())))
         with isolated(seed, device):
             network = self._make_network(data.n_channels, data.n_timepoints)
             task = ClassificationTask(

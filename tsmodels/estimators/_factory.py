@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from tsmodels.estimators._base import CLASSIFICATION, NetClassifier
+from tsmodels.estimators._base import AUTO_EPOCHS, AUTO_STEPS, CLASSIFICATION, NetClassifier
 from tsmodels.estimators._detector import DETECTION, NetDetector
 from tsmodels.estimators._docs import CLASSIFIER, DETECTOR, EXPLAINED, FORECASTER, Kind, estimator_docstring
 from tsmodels.estimators._explained import ExplainedClassifier
@@ -23,6 +23,13 @@ _SMALL_TRAINING: tuple[dict[str, Any], ...] = (
 )
 _SMALL_FORECASTS = ({"lookback": 3}, {"lookback": 4, "horizon": 3})
 _SMALL_DETECTION = ({"window": 4}, {"window": 5, "score_stride": 2, "merge_gap": 1})
+_CLASSIFIER_TRAINING = {
+    "max_epochs": TRAINING["max_epochs"]._replace(
+        type='int or "auto"',
+        doc=f'Passes over the training cases. "auto": {AUTO_EPOCHS}, or as many as {AUTO_STEPS} optimiser steps take '
+        "if that is more: of a dozen cases 20 passes would be 20 steps.",
+    )
+}
 _DETECTOR_TRAINING = {
     "max_epochs": TRAINING["max_epochs"]._replace(default=20, doc="Passes over the training windows."),
     "batch_size": TRAINING["batch_size"]._replace(doc="Windows per optimiser step, and per batch in prediction."),
@@ -67,7 +74,7 @@ _CLASSIFIERS = _Family(
     ("ForClassification", "Classifier"),
     ("n_channels", "n_timepoints", "n_classes"),
     (),
-    CLASSIFICATION | TRAINING,
+    CLASSIFICATION | TRAINING | _CLASSIFIER_TRAINING,
     CLASSIFIER,
 )
 _EXPLAINED = _CLASSIFIERS._replace(base=ExplainedClassifier, kind=EXPLAINED)

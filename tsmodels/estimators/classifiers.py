@@ -22,7 +22,7 @@ __all__ = [
 # Archive sets are small: there a scan's launches cost more than its work, and numba-cuda may not be installed.
 # A GPU is used when it is asked for.
 _TRAINING: dict[str, Any] = {
-    "max_epochs": 20,
+    "max_epochs": "auto",
     "batch_size": 16,
     "lr": 3e-3,
     "gradient_clip_val": 1.0,
