@@ -24,6 +24,40 @@ DLINEAR = [
     *("--model", "ForecastingTask", "--model.network", "DLinearForForecasting"),
     *("--data", "WindowDataModule", "--data.y", "airline", "--data.lookback=24", "--data.horizon=12"),
 ]
+OWN_DATA = """
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+
+class Waves(LightningDataModule):
+    n_channels, n_timepoints = 2, 12
+
+    def __init__(self, n_windows: int = 8):
+        super().__init__()
+        self.n_windows = n_windows
+
+    def train_dataloader(self):
+        starts = torch.arange(self.n_windows)[:, None, None]
+        waves = torch.sin(starts + torch.arange(12)[:, None] + torch.arange(2))
+        return DataLoader([{"x": wave} for wave in waves], batch_size=4)
+
+
+class SetUpWaves(Waves):
+    def setup(self, stage):
+        self.loader = super().train_dataloader()
+
+    def train_dataloader(self):
+        return self.loader
+
+    val_dataloader = test_dataloader = train_dataloader
+
+
+class LateWaves(SetUpWaves):
+    @property
+    def n_channels(self):
+        return self.loader.dataset[0]["x"].shape[1]
+"""
 RUN = Path("tsmodels-runs") / "DLinearForForecasting"
 
 
@@ -219,6 +253,62 @@ def test_data_are_read_from_files(tmp_path):
     (tmp_path / "series.csv").write_text(f"day,a\n{rows}\n")
     split = "--data.split=['2020-05-01', '2020-06-01']"
     assert training.main(["fit", *arguments, "--data.y=series.csv", split]) == 0
+
+
+@pytest.fixture
+def with_own_data(tmp_path, monkeypatch):
+    """Return what runs a command over a datamodule of a user's own module, named by its class path."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "users_waves.py").write_text(OWN_DATA)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    small = [f"--model.network.{name}" for name in ("d_model=4", "d_state=2", "n_layers=1")]
+
+    def run(command, name, *arguments):
+        model = ["--model=ReconstructionTask", "--model.network=ChimeraForReconstruction", *small]
+        return training.main([command, *model, f"--data=users_waves.{name}", *QUIET, *arguments])
+
+    yield run
+    sys.modules.pop("users_waves", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "checkpoints"), [("Waves", {"last.ckpt"}), ("SetUpWaves", {"best.ckpt", "last.ckpt"})]
+)
+def test_a_datamodule_of_ones_own_is_named_by_its_class_path(with_own_data, name, checkpoints):
+    assert with_own_data("fit", name, "--data.n_windows=6", "--trainer.max_epochs=1") == 0
+    run = Path("tsmodels-runs", "ChimeraForReconstruction", "version_0")
+    assert {path.name for path in (run / "checkpoints").iterdir()} == checkpoints
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["data"] == {"class_path": f"users_waves.{name}", "init_args": {"n_windows": 6}}
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    facts = saved["hyper_parameters"]["network"]["init_args"]
+    assert (facts["n_channels"], facts["n_timepoints"], saved["global_step"]) == (2, 12, 2)
+
+
+def test_predictions_of_ones_own_test_data_are_in_their_own_units(with_own_data):
+    assert with_own_data("fit", "SetUpWaves", "--trainer.max_epochs=1") == 0
+    path = Path("tsmodels-runs", "ChimeraForReconstruction", "version_0", "checkpoints", "last.ckpt")
+    assert with_own_data("predict", "SetUpWaves", f"--ckpt_path={path}") == 0
+    task = tasks.ReconstructionTask.load_from_checkpoint(path, weights_only=True).eval()
+    with np.load(path.parents[2] / "version_1" / "predictions.npz") as arrays, torch.no_grad():
+        x = torch.sin(torch.arange(8)[:, None, None] + torch.arange(12)[:, None] + torch.arange(2))
+        np.testing.assert_allclose(arrays["reconstructions"], task.network(x), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "LateWaves",
+            "LateWaves has no n_channels, which ChimeraForReconstruction is built from: set it in the constr",
+        ),
+        ("Sines", "module 'users_waves' has no attribute 'Sines'"),
+    ],
+)
+def test_a_mistake_in_ones_own_data_is_told_in_a_line(with_own_data, name, told, capsys):
+    assert with_own_data("fit", name) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -218,8 +218,8 @@ def load_anomaly_set(name: str) -> AnomalySeries:
     ----------
     name : {"yahoo", "mitdb"}
         "yahoo": 1000 values of a benchmark of web traffic (Yahoo S5), 7 of them labelled, one by one; the first 400 are
-        the training part. "mitdb": 7500 values of an electrocardiogram (MIT-BIH), one stretch of 352 of them labelled;
-        the first half is the training part.
+        the training part. "mitdb": 7500 values of an electrocardiogram (MIT-BIH), one stretch of 352 of them labelled,
+        about a beat that comes early; the first half is the training part.
 
     Returns
     -------

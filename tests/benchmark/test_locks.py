@@ -1,5 +1,6 @@
 """One run at a time in a folder; a run that was killed is in nobody's way."""
 
+import errno
 import json
 import os
 import socket
@@ -71,3 +72,25 @@ def test_without_locks_of_the_system_a_living_run_is_found(tmp_path, monkeypatch
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     with pytest.raises(OutputError, match=r"cannot write .*\.lock: No such file"), only_run(tmp_path / "gone"):
         pass
+
+
+@pytest.mark.parametrize("room", [0, 5])
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_a_full_disk_is_told_and_no_lock_stays(tmp_path, monkeypatch, room, left_behind):
+    write, written = os.write, []
+
+    def write_on_a_full_disk(descriptor, content):
+        if written or not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(write(descriptor, content[:room]))
+        return room
+
+    if left_behind:  # by a run that was killed
+        (tmp_path / ".lock").write_text(json.dumps({"pid": 2**30, "host": socket.gethostname(), "started": 0.0}))
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", write_on_a_full_disk)
+        with pytest.raises(OutputError, match=r"cannot write .*\.lock: No space left.*Make room"), only_run(tmp_path):
+            pytest.fail("the run was begun")
+    assert list(tmp_path.iterdir()) == []
+    with only_run(tmp_path):  # room was made
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()

@@ -123,6 +123,22 @@ def test_published_columns_keep_their_source_and_their_gaps(folder, many, tmp_pa
         beside(comparison, [(tmp_path / "theirs.csv", ["Z"])])
 
 
+@pytest.mark.parametrize("other", ["dataset,A\nSet0,0.8\n", "dataset,A\nSet0,0.9\n", "dataset,C\nSet0,0.8\n"])
+def test_two_published_files_of_one_name_are_told_apart_or_refused(folder, many, tmp_path, other):
+    first, second = tmp_path / "2024" / "theirs.csv", tmp_path / "2025" / "theirs.csv"
+    for path, content in ((first, "dataset,A,B\nSet0,0.9,0.7\n"), (second, other)):
+        path.parent.mkdir()
+        path.write_text(content)
+    comparison = collect(folder(many))
+    with pytest.raises(RequestError, match=r"2024.theirs\.csv' and '.*2025.theirs\.csv' would have one name"):
+        beside(comparison, [first, second])
+    renamed = second.rename(tmp_path / "2025" / "newer.csv")
+    table = beside(comparison, [first, renamed]).table
+    assert table.columns.tolist() == ["A (theirs)", "B (theirs)", f"{other[8]} (newer)"]
+    again = beside(comparison, [(first, ["B"]), (tmp_path / "2025" / ".." / "2024" / "theirs.csv", ["A"])])
+    assert again.table.columns.tolist() == ["B (theirs)", "A (theirs)"]  # one file, named twice
+
+
 def test_published_numbers_stand_beside_runs_on_the_same_split_alone(folder, result, tmp_path):
     (tmp_path / "theirs.csv").write_text("dataset,C\nOne,0.5\n")
     cells = [result("One", model, resample=k, seed=k, accuracy=0.2 * (k + 1)) for model in "AB" for k in (0, 1)]

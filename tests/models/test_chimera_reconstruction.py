@@ -12,8 +12,9 @@ from tsmodels.models._config import build
 CHOICES = [
     {},
     {"mode": "predict"},
-    {"patch_size": 1, "variate_mixing": "scan"},
-    {"patch_size": 6, "d_patch": 3, "normalise": "revin"},
+    {"patch_size": 1, "variate_mixing": "scan", "d_latent": 0},
+    {"patch_size": 6, "d_patch": 3, "normalise": "revin", "n_layers": 1},
+    {"d_latent": 5, "n_layers": 3, "patch_size": 7},
     {"variate_mixing": "pooled", "variate_embedding": False, "gates": "half"},
     {"mode": "predict", "normalise": "revin", "d_patch": 1, "coupling": "t2v"},
 ]
@@ -38,9 +39,11 @@ def test_windows_of_any_length_come_back_in_their_shape(choices, n_timepoints):
     torch.testing.assert_close(net(x)[1:], net(x[1:]))  # windows know nothing of each other
 
 
-@pytest.mark.parametrize(("mode", "seen_from"), [("reconstruct", 8), ("predict", 12)])
-def test_what_a_patch_is_made_from(mode, seen_from):
-    net, x = network(mode=mode), windows()
+@pytest.mark.parametrize(
+    ("choices", "seen_from"), [({"d_latent": 0}, 8), ({"mode": "predict"}, 12), ({"d_latent": 3}, 0)], ids=str
+)
+def test_what_a_patch_is_made_from(choices, seen_from):
+    net, x = network(**choices), windows()
     changed = x.clone()
     changed[:, 9] += 1.0  # a value of the third patch, steps 8 to 11
     difference = (net(changed) - net(x)).abs().amax((0, 2))
@@ -60,9 +63,22 @@ def test_variates_hear_of_each_other_through_the_coupling(choices):
 @pytest.mark.parametrize(("d_patch", "rank"), [(None, 2), (1, 1), (3, 3), (10, 10)])
 def test_a_token_carries_fewer_numbers_than_its_patch_has(d_patch, rank):
     # what comes back of one patch alone varies in d_patch directions, not in as many as the patch has steps
-    net = network(n_channels=1, n_timepoints=10, patch_size=10, d_patch=d_patch, d_model=16)
-    jacobian = torch.autograd.functional.jacobian(lambda x: net(x[None, :, None])[0, :, 0], windows(1, 10, 1)[0, :, 0])
-    assert torch.linalg.matrix_rank(jacobian, rtol=1e-9) == rank
+    net = network(n_channels=1, n_timepoints=10, patch_size=10, d_patch=d_patch, d_model=16, d_latent=0)
+    assert rank_of(net, 10) == rank
+
+
+@pytest.mark.parametrize(("n_timepoints", "d_latent", "rank"), [(20, None, 2), (43, None, 4), (20, 5, 5), (20, 20, 20)])
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_a_variate_passes_through_few_numbers(n_timepoints, d_latent, rank, n_layers):
+    net = network(n_channels=1, n_timepoints=n_timepoints, d_latent=d_latent, n_layers=n_layers)
+    assert rank_of(net, n_timepoints) == rank
+
+
+def rank_of(net, n_timepoints):
+    """Return the number of directions in which what comes back of a window of one variate varies."""
+    x = windows(1, n_timepoints, 1)[0, :, 0]
+    jacobian = torch.autograd.functional.jacobian(lambda x: net(x[None, :, None])[0, :, 0], x)
+    return torch.linalg.matrix_rank(jacobian, rtol=1e-9).item()
 
 
 @EVERY_CHOICE
@@ -83,7 +99,7 @@ def test_normalised_windows_come_back_in_their_units():
     assert (network()(x + 5.0) - network()(x) - 5.0).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("choices", CHOICES[:4], ids=str)  # the others couple states or variates in part only
+@pytest.mark.parametrize("choices", CHOICES[:5], ids=str)  # the others couple states or variates in part only
 def test_every_parameter_is_learned(choices):
     net, x = network(**choices), windows()
     mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.8
@@ -141,6 +157,8 @@ def test_undecayed_parameters_exist():
         ({"normalise": "last"}, "normalise must be one of 'none', 'revin'"),
         ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
         ({"d_patch": 0}, "d_patch must be at least 1, got 0"),
+        ({"d_latent": -1}, "d_latent must be at least 0, and 0 with mode='predict', got -1"),
+        ({"d_latent": 2, "mode": "predict"}, "d_latent must be .* 0 with mode='predict', got 2"),
         ({"n_layers": 0}, "n_layers must be at least 1"),
         ({"n_channels": 0}, "n_channels must be at least 1"),
         ({"n_timepoints": 0}, "n_timepoints must be at least 1"),

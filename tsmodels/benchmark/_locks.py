@@ -52,15 +52,14 @@ def only_run(folder: Path) -> Iterator[None]:
             raise RequestError(_refusal(folder, _holder(path) if descriptor is None else holder))
         try:
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps(_this_process()).encode())  # opened just now: at its beginning
+            _write(descriptor, json.dumps(_this_process()).encode())  # opened just now: at its beginning
         except OSError as error:  # a full disk
-            path.unlink(missing_ok=True)
+            _remove(path)
             raise OutputError(f"cannot write {path}: {error.strerror or error}. Make room there.") from error
         try:
             yield
         finally:
-            with contextlib.suppress(PermissionError):  # of Windows, which keeps an open file
-                path.unlink(missing_ok=True)  # while it is locked: nobody can have taken it over
+            _remove(path)  # while it is locked: nobody can have taken it over
     finally:
         if descriptor is not None:
             os.close(descriptor)
@@ -83,6 +82,16 @@ def _locked(path: Path) -> int | None:
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor
         os.close(descriptor)  # it was removed between opening and locking: what is locked is nobody's file any more
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    while content:  # a disk with a little room takes the beginning, and raises no error before the next call
+        content = content[os.write(descriptor, content) :]
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(PermissionError):  # of Windows, which keeps an open file
+        path.unlink(missing_ok=True)
 
 
 def _this_process() -> dict[str, Any]:

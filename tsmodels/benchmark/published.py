@@ -16,7 +16,7 @@ from tsmodels.benchmark._errors import RequestError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PUBLISHED", "Source", "load_published"]
+__all__ = ["PUBLISHED", "Source", "find_published", "load_published"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def load_published(name_or_path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = _find(name_or_path)
+    path = find_published(name_or_path)
     try:
         wide = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' own parser errors are ValueErrors
@@ -99,7 +99,23 @@ def load_published(name_or_path: str | os.PathLike[str]) -> pd.DataFrame:
     return long.astype({"resample": "Int64"}).reset_index(drop=True)
 
 
-def _find(name_or_path: str | os.PathLike[str]) -> Path:
+def find_published(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the file of a published table.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        As for :func:`load_published`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    RequestError
+        If there is no such file.
+    """
     path = Path(name_or_path)
     if path.is_file():
         return path

@@ -6,9 +6,10 @@ protocol of the Time-Series-Library: windows of 100 steps, squared error average
 embedding and readout for this use are not known.  What is this package's own choice, beside what
 :mod:`tsmodels.models.chimera` lists:
 
-* a token carries fewer numbers of its own patch than the patch has (``d_patch``), because a residual network of full
-  width learns to copy whatever it is given, anomalies too: all else must come from other tokens, before it in time or
-  of other variates;
+* each variate of a window is squeezed into fewer numbers than it has steps (``d_latent``), halfway through the blocks,
+  because a residual network of full width learns to copy whatever it is given, anomalies too.  A narrow map for each
+  patch (``d_latent=0``, ``d_patch``) does less: it stops fast changes, but the level and the slope of a patch pass, so
+  that a stretch of usual values at the wrong time is given back;
 * or, with ``mode="predict"``, a patch is read from the token before it, which has not seen it; in the published
   protocol there is no such thing;
 * windows are taken as they come (``normalise="none"``): normalised by its own mean and deviation, as the published
@@ -34,10 +35,13 @@ _NORMALISATIONS = ("none", "revin")
 class ChimeraForReconstruction(nn.Module):
     """Chimera network that reconstructs windows of multivariate series, for anomaly detection.
 
-    Patches of each variate go through a narrow linear map, become tokens, pass through blocks that scan the grid of
-    variates and time with two coupled states (:func:`tsmodels_kernels.selective_scan_2d`), and are mapped back to the
-    steps of their patch. Time is scanned forwards only: what a patch is reconstructed from is itself, through the
-    narrow map, and what was before it, in all variates.
+    Patches of each variate become tokens, pass through blocks that scan the grid of variates and time with two coupled
+    states (:func:`tsmodels_kernels.selective_scan_2d`), and are mapped back to the steps of their patch. Between the
+    first half of the blocks and the second, a linear map makes ``d_latent`` numbers of all tokens of a variate, and
+    another one makes tokens of these numbers; both are the same for all variates.
+
+    Time is scanned forwards only. Without ``d_latent``, what a patch is reconstructed from is itself and what was
+    before it, in all variates.
 
     Shapes: x (batch, time, channel), mask like x -> (batch, time, channel), in the units of x.
 
@@ -52,14 +56,17 @@ class ChimeraForReconstruction(nn.Module):
     d_state : int, default=16
         Numbers in each of the two states of a channel.
     n_layers : int, default=2
-        Number of blocks.
+        Number of blocks. Half of them, rounded down, come before the ``d_latent`` numbers.
     dropout : float, default=0.1
         Dropout in blocks.
     patch_size : int, default=10
         Time steps in a token. Patches do not overlap; the last one is padded.
     d_patch : int, optional
-        Numbers that a token gets from the values of its own patch. Default: a fifth of ``patch_size``, at least 1. With
-        ``mode="predict"`` nothing can be copied, and the default is ``patch_size``.
+        Numbers that a token gets from the values of its own patch. Default: ``patch_size``, but a fifth of it, at least
+        1, where patches are reconstructed and ``d_latent`` is 0.
+    d_latent : int, optional
+        Numbers that hold a variate of a window between the two halves of the blocks; 0: there is no such place.
+        Default: a tenth of ``n_timepoints``, at least 2; 0 with ``mode="predict"``, where nothing can be copied.
     mode : {"reconstruct", "predict"}, default="reconstruct"
         Whether a patch is read from its own token, or predicted from the one before it. The first patch of a window,
         which has nothing before it, is then predicted by numbers that are learned.
@@ -108,6 +115,7 @@ class ChimeraForReconstruction(nn.Module):
         dropout: float = 0.1,
         patch_size: int = 10,
         d_patch: int | None = None,
+        d_latent: int | None = None,
         mode: str = "reconstruct",
         normalise: str = "none",
         coupling: str = "full",
@@ -121,8 +129,12 @@ class ChimeraForReconstruction(nn.Module):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
         patch_size = min(patch_size, n_timepoints)
+        if d_latent is None:
+            d_latent = max(2, n_timepoints // 10) if mode == "reconstruct" else 0
+        if d_latent < 0 or (d_latent and mode == "predict"):
+            raise ValueError(f"d_latent must be at least 0, and 0 with mode='predict', got {d_latent}")
         if d_patch is None:
-            d_patch = patch_size if mode == "predict" else max(1, patch_size // 5)
+            d_patch = patch_size if d_latent or mode == "predict" else max(1, patch_size // 5)
         check_facts(d_patch=d_patch)
         if variate_mixing == "bidir" and n_channels == 1:
             variate_mixing = "scan"
@@ -142,6 +154,8 @@ class ChimeraForReconstruction(nn.Module):
             )
             for _ in range(n_layers)
         )
+        self.n_before = n_layers // 2  # blocks before the squeeze
+        self.squeeze = Squeeze(-(-n_timepoints // patch_size), d_model, d_latent) if d_latent else None
         self.norm = nn.RMSNorm(d_model)
         # what stands for the token before the first one
         self.start = nn.Parameter(0.02 * torch.randn(d_model)) if mode == "predict" else None
@@ -180,10 +194,10 @@ class ChimeraForReconstruction(nn.Module):
         return self.revin.denormalise(self._reconstructed(values, missing).to(x.dtype), mean, deviation)
 
     def _reconstructed(self, values: Tensor, missing: Tensor | None) -> Tensor:
-        tokens = self.widen(self.embed(values, missing).to(self.widen.weight.dtype))
-        if self.variates is not None:
-            tokens = tokens + self.variates
-        for block in self.blocks:
+        tokens = self._told_apart(self.widen(self.embed(values, missing).to(self.widen.weight.dtype)))
+        for number, block in enumerate(self.blocks):
+            if self.squeeze is not None and number == self.n_before:
+                tokens = self._told_apart(self.squeeze(tokens))
             tokens = block(tokens)
         tokens = self.norm(tokens)
         if self.start is not None:
@@ -191,3 +205,23 @@ class ChimeraForReconstruction(nn.Module):
             tokens = torch.cat([first, tokens[:, :-1]], 1)
         steps = self.readout(tokens)  # (batch, token, variate, step of the patch)
         return steps.transpose(2, 3).flatten(1, 2)[:, : self.n_timepoints]
+
+    def _told_apart(self, tokens: Tensor) -> Tensor:
+        return tokens if self.variates is None else tokens + self.variates
+
+
+class Squeeze(nn.Module):
+    """Tokens of each variate through few numbers and back: what does not fit is lost.
+
+    Shapes: (batch, token, variate, d_model) -> the same.
+    """
+
+    def __init__(self, n_tokens: int, d_model: int, d_latent: int):
+        super().__init__()
+        self.narrow = nn.Linear(n_tokens * d_model, d_latent)
+        self.widen = nn.Linear(d_latent, n_tokens * d_model)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        latent = self.narrow(tokens.transpose(1, 2).flatten(2))  # (batch, variate, d_latent)
+        wide = self.widen(latent).unflatten(2, (tokens.shape[1], tokens.shape[3]))
+        return wide.transpose(1, 2)

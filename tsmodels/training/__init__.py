@@ -24,6 +24,7 @@ DEFAULT_SEED = 42
 _DEBUG = "JSONARGPARSE_DEBUG"  # jsonargparse's own: errors keep their traceback
 
 _HARMLESS = (
+    r"You defined a `validation_step` but have no `val_dataloader`",  # the last epoch is kept then
     r"Total length of `list` across ranks is zero",  # a fast_dev_run without validation data
     r"Checkpoint directory .* exists and is not empty",  # a run that goes on
     r"Be aware that when using `ckpt_path`",  # only fit has checkpoints to make

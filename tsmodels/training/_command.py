@@ -98,9 +98,8 @@ class TrainingCLI(LightningCLI):
         # a link whose datamodule lacks the attribute is passed over in silence, and None reaches the constructor
         for fact, owner in self._needed.items():
             if not hasattr(data, fact):
-                raise RequestError(
-                    f"{type(data).__name__} has no {fact}, which {owner} is built from: choose other data."
-                )
+                remedy = "choose other data" if _is_ours(type(data)) else "set it in the constructor, not in setup"
+                raise RequestError(f"{type(data).__name__} has no {fact}, which {owner} is built from: {remedy}.")
         return data.n_channels
 
     def after_instantiate_classes(self) -> None:
@@ -145,6 +144,8 @@ class TrainingCLI(LightningCLI):
             raise RequestError("predictions are made by one process: choose --trainer.devices 1.")
         data = {"datamodule": datamodule}
         if type(datamodule).predict_dataloader is LightningDataModule.predict_dataloader:
+            datamodule.prepare_data()  # the Trainer does that for what it is given whole
+            datamodule.setup("test")
             data = {"dataloaders": datamodule.test_dataloader()}
         outputs: Any = self.trainer.predict(model, **data, **options)
         path = Path(self.trainer.log_dir or self.trainer.default_root_dir) / "predictions.npz"
@@ -165,7 +166,11 @@ def _has_validation(datamodule: LightningDataModule) -> bool:
     if cls.val_dataloader is LightningDataModule.val_dataloader:
         return False
     # ours need no setup, and give an empty list where they hold nothing back
-    return not cls.__module__.startswith("tsmodels_datamodules") or bool(datamodule.val_dataloader())
+    return not _is_ours(cls) or bool(datamodule.val_dataloader())
+
+
+def _is_ours(datamodule: type) -> bool:
+    return datamodule.__module__.startswith("tsmodels_datamodules")
 
 
 def _unknown(name: str) -> str:

@@ -93,7 +93,8 @@ def linked_facts() -> list[tuple[str, str]]:
 
 
 def _classes(task: Any, data: Any, outputs: Sequence[Tensor]) -> Arrays:
-    probabilities, classes = _joined(outputs).numpy(), np.asarray(data.classes_)
+    probabilities = _joined(outputs).numpy()
+    classes = np.asarray(getattr(data, "classes_", range(probabilities.shape[1])))
     if classes.dtype == object:  # numpy would pickle it
         classes = classes.astype(str)
     return {"labels": classes[probabilities.argmax(1)], "probabilities": probabilities, "classes": classes}
@@ -101,8 +102,10 @@ def _classes(task: Any, data: Any, outputs: Sequence[Tensor]) -> Arrays:
 
 def _forecasts(task: Any, data: Any, outputs: Sequence[Tensor]) -> Arrays:
     raw = _joined(outputs)
-    inverse: Callable[[Tensor], Tensor] = data.scaler.inverse
-    arrays = {"forecasts": inverse(task.forecasts.point(raw)).numpy(), "channels": np.asarray(data.channel_names, str)}
+    inverse = _inverse(data)
+    forecasts = inverse(task.forecasts.point(raw)).numpy()
+    names = getattr(data, "channel_names", range(forecasts.shape[-1]))
+    arrays = {"forecasts": forecasts, "channels": np.asarray(names, str)}
     if task.forecasts.levels or task.forecasts.is_distribution:
         levels = task.forecasts.levels or _LEVELS
         by_level = torch.from_numpy(task.forecasts.quantiles(raw, levels)).unbind(-1)
@@ -124,7 +127,7 @@ def _forecast_head(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _orbits(task: Any, data: Any, outputs: Sequence[Tensor]) -> Arrays:
     """Return the free run from the first point of each test series."""
-    return {f"orbit_{k}": data.scaler.inverse(output[0].cpu()).numpy() for k, output in enumerate(outputs)}
+    return {f"orbit_{k}": _inverse(data)(output[0].cpu()).numpy() for k, output in enumerate(outputs)}
 
 
 def _frames(task: Any, data: Any, outputs: Sequence[Tensor]) -> Arrays:
@@ -137,7 +140,12 @@ def _frames(task: Any, data: Any, outputs: Sequence[Tensor]) -> Arrays:
 
 
 def _reconstructions(task: Any, data: Any, outputs: Sequence[Tensor]) -> Arrays:
-    return {"reconstructions": data.scaler.inverse(_joined(outputs)).numpy()}
+    return {"reconstructions": _inverse(data)(_joined(outputs)).numpy()}
+
+
+def _inverse(data: Any) -> Callable[[Tensor], Tensor]:
+    """Return what brings values back to the units before scaling: nothing for data without a ``scaler``."""
+    return data.scaler.inverse if hasattr(data, "scaler") else lambda values: values
 
 
 def _joined(outputs: Sequence[Tensor]) -> Tensor:

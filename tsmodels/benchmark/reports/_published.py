@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tsmodels.benchmark._errors import RequestError
 from tsmodels.benchmark._schemas import CLASSIFICATION
-from tsmodels.benchmark.published import PUBLISHED, load_published
+from tsmodels.benchmark.published import PUBLISHED, find_published, load_published
 from tsmodels.benchmark.reports._data import Comparison, Frame, by_band
 
 __all__ = ["Beside", "Request", "beside"]
@@ -47,7 +48,7 @@ def beside(comparison: Comparison, requests: Sequence[Request]) -> Beside | None
     Raises
     ------
     RequestError
-        If there is no such table or method, or the results are of another kind.
+        If there is no such table or method, two files would have one source, or the results are of another kind.
     """
     if not requests:
         return None
@@ -57,13 +58,17 @@ def beside(comparison: Comparison, requests: Sequence[Request]) -> Beside | None
         raise RequestError("published tables hold accuracies of classifiers: leave out --published for other results.")
     columns: dict[str, Frame] = {}
     protocols: dict[str, str] = {}
+    files: dict[str, Path] = {}
     for request in requests:
         name, methods = request if isinstance(request, tuple) else (request, ())
-        for method, values, source, protocol in _columns(name, methods):
-            column = f"{method} ({source})"
-            if column in columns and not columns[column].equals(values):
-                raise RequestError(f"published: two tables have the column {column!r}: rename one of the files.")
-            columns[column] = values
+        path = find_published(name)
+        for method, values, source, protocol in _columns(path, methods):
+            if not files.setdefault(source, path).samefile(path):
+                raise RequestError(
+                    f"published: the columns of {str(files[source])!r} and {str(path)!r} would have one name, "
+                    f"'... ({source})': rename one of the files."
+                )
+            columns[f"{method} ({source})"] = values
             protocols[source] = protocol
     table: Frame = pd.DataFrame(columns).reindex(comparison.means.index)
     empty = tuple(name for name in table.columns if table[name].isna().all())
@@ -73,12 +78,12 @@ def beside(comparison: Comparison, requests: Sequence[Request]) -> Beside | None
     return Beside(table, joint, protocols, empty, own_split=not ours.empty)
 
 
-def _columns(name: str | os.PathLike[str], methods: Sequence[str]) -> list[tuple[str, Frame, str, str]]:
-    long = load_published(name)
+def _columns(path: Path, methods: Sequence[str]) -> list[tuple[str, Frame, str, str]]:
+    long = load_published(path)
     known = list(dict.fromkeys(long["method"]))
     if unknown := [method for method in methods if method not in known]:
         raise RequestError(
-            f"published: {name} has no method {', '.join(map(repr, unknown))}. It has {', '.join(known)}."
+            f"published: {path.name} has no method {', '.join(map(repr, unknown))}. It has {', '.join(known)}."
         )
     stem, protocol = str(long["source"].iloc[0]), str(long["protocol"].iloc[0])
     label = PUBLISHED[stem].label if stem in PUBLISHED else stem
