@@ -27,7 +27,8 @@ FRAMES_PRESETS: dict[str, dict[str, Any]] = {
         "d_model": 32,
         "d_state": 32,
         "n_layers": 4,
-        "widths": (8, 16, 32),
+        "widths": (32,),
+        "patch_size": 4,
         "groups": 8,
         "dt_min": 1e-2,
         "dt_max": 1.0,
@@ -55,7 +56,8 @@ class GridBlock(nn.Module):
 class GridEncoder(nn.Module):
     """Frame to latent grid: a convolution, and a block per width with the resolution halved between them.
 
-    Frames are extended by their last row and column to a multiple of the latent cells.
+    Frames are extended by their last row and column to a multiple of the latent cells.  With ``patch_size`` p pixels of
+    p x p patches are the channels that the first convolution sees.
 
     Shapes: x (frames, n_channels, height, width) -> (frames, d_model, *latent_size).
 
@@ -66,14 +68,17 @@ class GridEncoder(nn.Module):
     d_model : int
         Channels of the latent grid.
     widths : sequence of int
-        Channels at every resolution, from the finest on; a latent cell spans 2^(len(widths) - 1) pixels each way.
+        Channels at every resolution, from the finest on; a latent cell spans ``patch_size`` 2^(len(widths) - 1) pixels
+        each way.
     groups : int
         Groups of the group norms.
+    patch_size : int, default=1
+        Pixels of a patch, each way.
 
     Raises
     ------
     ValueError
-        If ``widths`` is empty or holds a number below 1.
+        If ``widths`` is empty, or it or ``patch_size`` holds a number below 1.
 
     Attributes
     ----------
@@ -81,13 +86,25 @@ class GridEncoder(nn.Module):
         Height and width of the latent grid.
     """
 
-    def __init__(self, n_channels: int, height: int, width: int, *, d_model: int, widths: Sequence[int], groups: int):
+    def __init__(
+        self,
+        n_channels: int,
+        height: int,
+        width: int,
+        *,
+        d_model: int,
+        widths: Sequence[int],
+        groups: int,
+        patch_size: int = 1,
+    ):
         super().__init__()
         _check_widths(widths)
-        cell = 2 ** (len(widths) - 1)
+        check_facts(patch_size=patch_size)
+        cell = patch_size * 2 ** (len(widths) - 1)
         self.latent_size = -(-height // cell), -(-width // cell)
         self.padding = 0, cell * self.latent_size[1] - width, 0, cell * self.latent_size[0] - height
-        self.enter = same_conv(n_channels, widths[0], 3)
+        self.patches = nn.PixelUnshuffle(patch_size) if patch_size > 1 else nn.Identity()
+        self.enter = same_conv(n_channels * patch_size**2, widths[0], 3)
         stages = [GridBlock(widths[0], widths[0], groups)]
         for finer, coarser in pairwise(widths):
             stages += [nn.AvgPool2d(2), GridBlock(finer, coarser, groups)]
@@ -97,7 +114,7 @@ class GridEncoder(nn.Module):
         if any(self.padding):
             x = F.pad(x, self.padding, mode="replicate")
         # channels last in memory, where the layers and the decoder keep them, is also the faster order on a CPU
-        return self.stages(self.enter(x).contiguous(memory_format=torch.channels_last))
+        return self.stages(self.enter(self.patches(x)).contiguous(memory_format=torch.channels_last))
 
 
 class GridDecoder(nn.Module):
@@ -107,21 +124,34 @@ class GridDecoder(nn.Module):
 
     Parameters
     ----------
-    n_channels, height, width, d_model, widths, groups
+    n_channels, height, width, d_model, widths, groups, patch_size
         As of ``GridEncoder``.
     """
 
-    def __init__(self, n_channels: int, height: int, width: int, *, d_model: int, widths: Sequence[int], groups: int):
+    def __init__(
+        self,
+        n_channels: int,
+        height: int,
+        width: int,
+        *,
+        d_model: int,
+        widths: Sequence[int],
+        groups: int,
+        patch_size: int = 1,
+    ):
         super().__init__()
         _check_widths(widths)
         self.height, self.width = height, width
         stages = [same_conv(d_model, widths[0], 3), GridBlock(widths[0], widths[-1], groups)]
         for coarser, finer in pairwise(widths[::-1]):
             stages += [nn.Upsample(scale_factor=2, mode="nearest"), GridBlock(coarser, finer, groups)]
-        self.stages = nn.Sequential(*stages, ChannelNorm(widths[0]), nn.Conv2d(widths[0], n_channels, 1))
+        self.stages = nn.Sequential(
+            *stages, ChannelNorm(widths[0]), nn.Conv2d(widths[0], n_channels * patch_size**2, 1)
+        )
+        self.pixels = nn.PixelShuffle(patch_size) if patch_size > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.stages(x)[..., : self.height, : self.width]
+        return self.pixels(self.stages(x))[..., : self.height, : self.width]
 
 
 class FramesNetwork(nn.Module):

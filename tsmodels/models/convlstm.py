@@ -33,6 +33,9 @@ class ConvLSTMForFrames(FramesNetwork):
         Number of layers along time.
     widths : tuple of int, default=(16, 32, 64)
         Channels of encoder and decoder, from the finest resolution on; each further one halves the resolution.
+    patch_size : int, default=1
+        Pixels, each way, of the patches whose pixels are the channels of the finest resolution. Frames in patches cost
+        a fraction of convolutions over single pixels.
     groups : int, default=8
         Groups of the group norms in encoder and decoder.
     kernel : int, default=3
@@ -71,6 +74,7 @@ class ConvLSTMForFrames(FramesNetwork):
         d_model: int = 64,
         n_layers: int = 4,
         widths: Sequence[int] = (16, 32, 64),
+        patch_size: int = 1,
         groups: int = 8,
         kernel: int = 3,
         forget_bias: float = 0.0,
@@ -79,14 +83,18 @@ class ConvLSTMForFrames(FramesNetwork):
         increments: bool = False,
     ):
         check_facts(n_channels=n_channels, height=height, width=width, d_model=d_model, n_layers=n_layers)
-        encoder = GridEncoder(n_channels, height, width, d_model=d_model, widths=widths, groups=groups)
+        encoder = GridEncoder(
+            n_channels, height, width, d_model=d_model, widths=widths, patch_size=patch_size, groups=groups
+        )
         super().__init__(
             *(n_channels, height, width),
             encoder=encoder,
             layers=[
                 ConvLSTMLayer(d_model, kernel=kernel, forget_bias=forget_bias, dropout=dropout) for _ in range(n_layers)
             ],
-            decoder=GridDecoder(n_channels, height, width, d_model=d_model, widths=widths, groups=groups),
+            decoder=GridDecoder(
+                n_channels, height, width, d_model=d_model, widths=widths, patch_size=patch_size, groups=groups
+            ),
             latent_size=encoder.latent_size,
             output=output,
             increments=increments,

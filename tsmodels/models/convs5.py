@@ -48,6 +48,9 @@ class ConvS5ForFrames(FramesNetwork):
         Number of layers along time.
     widths : tuple of int, default=(16, 32, 64)
         Channels of encoder and decoder, from the finest resolution on; each further one halves the resolution.
+    patch_size : int, default=1
+        Pixels, each way, of the patches whose pixels are the channels of the finest resolution. Frames in patches cost
+        a fraction of convolutions over single pixels.
     groups : int, default=8
         Groups of the group norms.
     kernel : int, default=3
@@ -97,6 +100,7 @@ class ConvS5ForFrames(FramesNetwork):
         d_state: int = 64,
         n_layers: int = 4,
         widths: Sequence[int] = (16, 32, 64),
+        patch_size: int = 1,
         groups: int = 8,
         kernel: int = 3,
         mixer: str = "resnet",
@@ -127,12 +131,16 @@ class ConvS5ForFrames(FramesNetwork):
                 prenorm=prenorm,
             )
 
-        encoder = GridEncoder(n_channels, height, width, d_model=d_model, widths=widths, groups=groups)
+        encoder = GridEncoder(
+            n_channels, height, width, d_model=d_model, widths=widths, patch_size=patch_size, groups=groups
+        )
         super().__init__(
             *(n_channels, height, width),
             encoder=encoder,
             layers=[layer() for _ in range(n_layers)],
-            decoder=GridDecoder(n_channels, height, width, d_model=d_model, widths=widths, groups=groups),
+            decoder=GridDecoder(
+                n_channels, height, width, d_model=d_model, widths=widths, patch_size=patch_size, groups=groups
+            ),
             latent_size=encoder.latent_size,
             output=output,
             increments=increments,

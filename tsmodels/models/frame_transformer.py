@@ -145,6 +145,9 @@ class TransformerForFrames(FramesNetwork):
     widths : tuple of int, default=(16, 32, 64)
         Channels of encoder and decoder, from the finest resolution on; each further one halves the resolution. The last
         is also that of the latent grid, all of which makes the token.
+    patch_size : int, default=1
+        Pixels, each way, of the patches whose pixels are the channels of the finest resolution. Frames in patches cost
+        a fraction of convolutions over single pixels.
     groups : int, default=8
         Groups of the group norms.
     cached : bool, default=True
@@ -177,6 +180,7 @@ class TransformerForFrames(FramesNetwork):
         n_layers: int = 4,
         n_heads: int = 4,
         widths: Sequence[int] = (16, 32, 64),
+        patch_size: int = 1,
         groups: int = 8,
         cached: bool = True,
         dropout: float = 0.0,
@@ -185,8 +189,12 @@ class TransformerForFrames(FramesNetwork):
     ):
         check_facts(n_channels=n_channels, height=height, width=width, d_model=d_model, n_layers=n_layers)
         grid = widths[-1] if widths else 0  # GridEncoder refuses no widths
-        encoder = GridEncoder(n_channels, height, width, d_model=grid, widths=widths, groups=groups)
-        decoder = GridDecoder(n_channels, height, width, d_model=grid, widths=widths, groups=groups)
+        encoder = GridEncoder(
+            n_channels, height, width, d_model=grid, widths=widths, patch_size=patch_size, groups=groups
+        )
+        decoder = GridDecoder(
+            n_channels, height, width, d_model=grid, widths=widths, patch_size=patch_size, groups=groups
+        )
         into_token = nn.Conv2d(grid, d_model, encoder.latent_size)
         out_of_token = nn.ConvTranspose2d(d_model, grid, encoder.latent_size)
         super().__init__(
