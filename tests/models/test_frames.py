@@ -17,7 +17,11 @@ from tsmodels_datamodules import MovingMNISTDataModule
 CHOICES = {
     "ConvS5ForFrames": (
         {"d_model": 8, "d_state": 8, "n_layers": 2, "widths": (4, 6), "groups": 2},
-        [{}, {"output": "linear", "increments": True, "prenorm": True}, {"mixer": "half_glu", "widths": (4,)}],
+        [
+            {},
+            {"output": "linear", "increments": True, "prenorm": True},
+            {"mixer": "half_glu", "widths": (4,), "patch_size": 2},
+        ],
     ),
     "ConvLSTMForFrames": (
         {"d_model": 8, "n_layers": 2, "widths": (4, 6), "groups": 2},
@@ -252,14 +256,25 @@ def test_autocast_to_bfloat16(name):
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 5, 8), (1, 16, 12)])
 @pytest.mark.parametrize("widths", [(4,), (4, 6, 8)])
-def test_encoder_and_decoder_fit_any_size(size, widths):
-    encoder = GridEncoder(*size, d_model=5, widths=widths, groups=2)
-    decoder = GridDecoder(*size, d_model=5, widths=widths, groups=2)
+@pytest.mark.parametrize("patch_size", [1, 3])
+def test_encoder_and_decoder_fit_any_size(size, widths, patch_size):
+    options = {"d_model": 5, "widths": widths, "groups": 2, "patch_size": patch_size}
+    encoder, decoder = GridEncoder(*size, **options), GridDecoder(*size, **options)
     latents = encoder(torch.zeros(2, *size))
-    cell = 2 ** (len(widths) - 1)
+    cell = patch_size * 2 ** (len(widths) - 1)
     assert latents.shape == (2, 5, *encoder.latent_size)
     assert encoder.latent_size == (-(-size[1] // cell), -(-size[2] // cell))
     assert decoder(latents).shape == (2, *size)
+
+
+def test_a_patch_is_seen_by_the_latent_cells_around_it_only():
+    encoder = GridEncoder(1, 12, 12, d_model=3, widths=(4,), groups=1, patch_size=2).double()
+    encoder.stages = torch.nn.Identity()  # norms and blocks reach further
+    frame = torch.zeros(1, 1, 12, 12).double()
+    changed = frame.clone()
+    changed[..., 5, 7] = 1  # in the patch of row 2 and column 3
+    cells = (encoder(changed) - encoder(frame)).abs().sum(1)[0].nonzero()
+    assert cells.min(0).values.tolist() == [1, 2] and cells.max(0).values.tolist() == [3, 4]
 
 
 @pytest.mark.parametrize(("preset", "n_parameters"), [("tiny", 0.12e6), ("light", 0.20e6), ("small", 0.77e6)])
@@ -312,6 +327,7 @@ def test_bad_requests_are_named(context, arguments, message):
         ({"size": (1, 9, 0)}, "width must be at least 1, got 0"),
         ({"d_model": 0}, "d_model must be at least 1, got 0"),
         ({"n_layers": 0}, "n_layers must be at least 1, got 0"),
+        ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
         ({"widths": ()}, "widths must hold at least one number"),
         ({"widths": (4, 0)}, "widths must hold at least one number"),
         ({"output": "relu"}, "output must be one of"),
