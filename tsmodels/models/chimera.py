@@ -88,7 +88,7 @@ class ChimeraForClassification(nn.Module):
         "pooling": Choice("mean", "last", "both"),
         "variate_pooling": Choice("concat", "mean"),
         "lr": Real(3e-4, 2e-2, log=True),
-        "max_epochs": Integer(10, 100, log=True),
+        "max_epochs": Choice("auto", 40, 100),
     }
 
     accepts_any_length = True
