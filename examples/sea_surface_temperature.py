@@ -2,9 +2,9 @@
 
 ConvS5, a convolutional state space model, learns monthly anomalies on a grid of 2 degrees; the land is masked. It is
 compared, on months that it has not seen, with the mean, with persistence, with persistence that is damped cell by cell,
-and with a linear inverse model (LIM) of the ten leading patterns, the one to beat from three months on; the average of
-the network and that model is better than both from there on. The data are those of tsmodels_datamodules.load_sst, if
-the folder that TSMODELS_DATA names holds them; else a synthetic field.
+and with a linear inverse model (LIM) of the ten leading patterns, the one to beat from three months on; then the
+average of the network and that model. The data are those of tsmodels_datamodules.load_sst, if the folder that
+TSMODELS_DATA names holds them; else a synthetic field.
 
     python examples/sea_surface_temperature.py [--fast] [--epochs 3] [--output sea_surface_temperature.png]
 """

@@ -27,7 +27,8 @@ class AverageGridForecaster(BaseMetaEstimatorMixin, GridForecaster):
         One for each forecaster, not negative; only their ratios count. By default all are equal.
     prefit : bool, default=False
         Whether the forecasters are fitted already and are taken as they are: `fit` then only reads the field to go on
-        from. They must have been fitted on the same grid, mask and first frame.
+        from. They must have been fitted on the same grid, mask and first frame. A clone of the average
+        holds clones, which are not fitted.
 
     Attributes
     ----------
