@@ -96,6 +96,7 @@ def test_the_first_table_ranks_models_over_systems(run, tmp_path):
     assert all(len(cell["forecast"]) == 200 for cell in cells)
 
 
+@pytest.mark.slow
 def test_named_models_run(run):
     results = run(["NaiveLast", "ContextParrot", "PLRNN"], epochs=1)
     assert results["status"].tolist() == ["finished"] * 3, results["error"].tolist()

@@ -66,6 +66,9 @@ def networks(scale: Scale) -> dict[str, FramesNetwork]:
     half = max(1, depth // 2)
     return {
         "ConvS5": ConvS5ForFrames(*shape, d_state=scale.d_model, n_layers=depth, **width),
+        "ConvS5, states over 3 x 3": ConvS5ForFrames(
+            *shape, d_state=scale.d_model, n_layers=depth, state_kernel=3, **width
+        ),
         "ConvLSTM, equal width": ConvLSTMForFrames(*shape, n_layers=depth, **width),
         "ConvLSTM, equal size": ConvLSTMForFrames(*shape, n_layers=half, **width),
         "transformer, equal width": TransformerForFrames(*shape, n_layers=depth, **width),
@@ -224,7 +227,7 @@ def report_generation(scale: Scale, nets: dict[str, FramesNetwork], device: str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to see that it runs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

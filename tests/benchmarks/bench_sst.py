@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6, help="(default: %(default)s)")
     parser.add_argument("--rollout", type=int, default=6, help="generated frames in training (default: %(default)s)")
     parser.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32], help="of encoder and decoder")
+    parser.add_argument("--state-kernel", type=int, choices=(1, 3), default=1, help="(default: %(default)s)")
     parser.add_argument("--lr", type=float, default=3e-3, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     arguments = parser.parse_args()
@@ -99,6 +100,7 @@ def main() -> None:
     ensemble = ConvS5GridForecaster(
         widths=tuple(arguments.widths),
         groups=4,
+        state_kernel=arguments.state_kernel,
         rollout_frames=arguments.rollout,
         sign_flip=True,
         n_members=arguments.members,

@@ -275,7 +275,9 @@ def test_with_a_trainer(make, n_val, tmp_path):
     assert checkpoint["datamodule_hyper_parameters"] == dict(data.hparams)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "name", [name if name == "WindowDataModule" else pytest.param(name, marks=pytest.mark.slow) for name in MAKERS]
+)
 def test_spawned_workers_change_nothing(make_any, name):
     loader = make_any(name, num_workers=2).train_dataloader()
     loader.multiprocessing_context = "spawn"

@@ -198,7 +198,7 @@ def test_infinite_values_are_named(pooled, problem):
     ("arguments", "message"),
     [
         ({"max_epochs": 0}, "max_epochs must be a positive integer"),
-        ({"max_epochs": "some"}, "max_epochs must be a positive integer"),
+        ({"max_epochs": "some"}, "max_epochs must be a positive integer or \"auto\", got 'some'"),
         ({"batch_size": 2.5}, "batch_size must be a positive integer"),
         ({"lr": 0}, "lr must be positive"),
         ({"val_fraction": 1.0}, "val_fraction must be None or in"),

@@ -647,6 +647,7 @@ def test_copies_forecast_the_same(forecaster, tmp_path):
         pd.testing.assert_frame_equal(each.predict_interval(), fitted.predict_interval())
 
 
+@pytest.mark.slow  # in test_imports for the other estimators
 def test_unpickling_and_predicting_import_no_lightning(tmp_path):
     fitted = PLRNNForecaster(**SMALL).fit(circle(60, 0.05))
     (tmp_path / "forecaster.pkl").write_bytes(pickle.dumps(fitted))

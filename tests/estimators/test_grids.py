@@ -31,6 +31,7 @@ ALL = {
     "linear": LinearInverseGridForecaster(n_modes=3),
     "per-lead": LinearInverseGridForecaster(n_modes=3, method="per_lead"),
     "ConvS5": ConvS5GridForecaster(**TINY),
+    "ConvS5, wide states": ConvS5GridForecaster(**TINY, state_kernel=3),
     "average": AverageGridForecaster(**AverageGridForecaster.get_test_params()[1]),
 }
 EACH = pytest.mark.parametrize("name", list(ALL))

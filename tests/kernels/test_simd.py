@@ -187,7 +187,11 @@ print(next(iter(cpu._advance.inspect_asm().values())))
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names processors of one family")
 @pytest.mark.parametrize(
     ("processor", "register", "fused"),
-    [("skylake-avx512", "zmm", True), ("haswell", "ymm", True), ("x86-64", "xmm", False)],
+    [
+        pytest.param("skylake-avx512", "zmm", True, marks=pytest.mark.slow),
+        ("haswell", "ymm", True),
+        pytest.param("x86-64", "xmm", False, marks=pytest.mark.slow),
+    ],
 )
 def test_kernels_use_the_widest_registers_of_the_machine(processor, register, fused):
     environment = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}

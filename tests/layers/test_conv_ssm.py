@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tsmodels.layers import ConvS5Layer, ConvS5SSM, diagonal_eigenvalues
+from tsmodels.layers import ConvS5Layer, ConvS5SSM, WideConvS5SSM, diagonal_eigenvalues
 from tsmodels.layers._conv_ssm import complex_expm1, he_normal, legs_eigenbasis
+from tsmodels.layers._conv_ssm_wide import sine_basis, sines
 
 # channels, ssm_size, kernel_b, kernel_c, (batch, time, height, width)
 SIZES = [
@@ -24,6 +25,7 @@ LAYERS = [
     {"prenorm": True, "kernel_mix": 1},
     {"mixer": "standard", "stability": "clip", "groups": 4},
     {"mixer": "half_glu", "stability": "none", "blocks": 2, "kernel_b": (1, 3)},
+    {"state_kernel": 3},
 ]
 EVERY_LAYER = pytest.mark.parametrize("choices", LAYERS, ids=str)
 
@@ -146,6 +148,72 @@ def test_equals_the_real_system_of_all_states():
         outputs.append(x @ C.T)
     y, _ = ssm(u[..., None, None])
     close(y[..., 0, 0], torch.stack(outputs, 1), 1e-10)
+
+
+def make_wide(*sizes, seed=0, **choices):
+    """A wide model whose corners differ, so that states flow."""
+    torch.manual_seed(seed)
+    ssm = WideConvS5SSM(*sizes, **choices).double()
+    for corners in (ssm.decay, ssm.frequency):
+        corners.data *= 1 + 0.3 * draws(*corners.shape, seed=1)
+    return ssm
+
+
+def state_matrix(corners, height, width):
+    """The 3 x 3 state kernel with zero padding, as a matrix over the pixels."""
+    signs = torch.tensor([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])  # rows: a, b, c, d
+    a, b, c, d = signs.to(corners.dtype) @ corners / 4
+    kernel = torch.stack([d / 4, b / 2, d / 4, c / 2, a, c / 2, d / 4, b / 2, d / 4]).view(1, 1, 3, 3)
+    pixels = torch.eye(height * width).to(corners.dtype).view(-1, 1, height, width)
+    return F.conv2d(pixels, kernel, padding=1).flatten(1).T
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 3), (1, 5), (1, 1)])
+@pytest.mark.parametrize("stability", ["exp", "clip", "none"])
+def test_wide_state_kernel_is_a_convolution_in_continuous_time(height, width, stability):
+    ssm, u = make_wide(2, 6, dt_min=0.1, dt_max=1.0, stability=stability), draws(2, 7, 2, height, width)
+    inputs = F.conv2d(u.flatten(0, 1) + 0j, torch.complex(*ssm.B), padding="same").flatten(2).unflatten(0, (2, 7))
+    states = torch.zeros(2, 7, 3, height * width, dtype=torch.complex128)
+    for p, (corners, dt) in enumerate(zip(ssm.eigenvalues().T, ssm.steps(), strict=True)):
+        K = state_matrix(corners, height, width)
+        step = torch.matrix_exp(K * dt)
+        held = torch.linalg.solve(K, step - torch.eye(len(K)))
+        for t in range(7):
+            before = states[:, t - 1, p].clone() if t else torch.zeros(2, len(K)).to(step.dtype)
+            states[:, t, p] = before @ step.T + inputs[:, t, p] @ held.T
+    states = states.view(2, 7, 3, height, width)
+    expected = 2 * F.conv2d(states.flatten(0, 1), torch.complex(*ssm.C), padding="same").real
+    y, last = ssm(u)
+    close(y.flatten(0, 1), expected, 1e-10)
+    of_sines = torch.view_as_complex(last.permute(0, 3, 4, 2, 1).contiguous())
+    close(in_sines(of_sines).permute(0, 3, 1, 2), states[:, -1], 1e-10)
+
+
+def test_wide_state_kernel_with_equal_corners_is_that_of_a_pixel():
+    ssm, wide = make_ssm(3, 8), WideConvS5SSM(3, 8).double()
+    for name, parameter in ssm.named_parameters():
+        getattr(wide, name).data = parameter.data.expand_as(getattr(wide, name)).clone()
+    u = draws(2, 9, 3, 5, 4)
+    close(wide(u)[0], ssm(u)[0])
+
+
+def in_sines(x):
+    return sines(x, [sine_basis(size, torch.float64, x.device) for size in x.shape[1:3]])
+
+
+def test_sines_are_their_own_inverse():
+    x = torch.complex(draws(2, 5, 4, 3), draws(2, 5, 4, 3, seed=1))
+    close(in_sines(in_sines(x)), x)
+    close(in_sines(x).abs().square().sum(), x.abs().square().sum())
+
+
+def test_wide_state_kernel_carries_an_impulse_over_the_grid():
+    ssm = make_wide(1, 4, kernel_b=1, kernel_c=1, dt_min=0.5, dt_max=1.0)
+    u = torch.zeros(1, 3, 1, 9, 9).double()
+    u[0, 0, 0, 0, 0] = 1
+    y = ssm(u)[0][0, :, 0].abs()
+    assert (y > 0).all()
+    assert y[0, 0, 1] > 100 * y[0, 0, 8]
 
 
 @EVERY_LAYER
@@ -271,9 +339,10 @@ def test_long_random_input_stays_below_the_bound(log_dt):
     assert (size <= gain / (1 - a.abs())).all()
 
 
+@pytest.mark.parametrize("make", [make_ssm, make_wide])
 @pytest.mark.parametrize("stability", ["exp", "clip"])
-def test_no_training_makes_the_states_grow(stability):
-    ssm = make_ssm(2, 8, stability=stability)
+def test_no_training_makes_the_states_grow(make, stability):
+    ssm = make(2, 8, stability=stability)
     optimiser = torch.optim.Adam(ssm.parameters(), lr=1.0)
     u = draws(2, 12, 2, 3, 3)
     for _ in range(100):
@@ -282,7 +351,7 @@ def test_no_training_makes_the_states_grow(stability):
         (-y.square().mean()).backward()  # rewards large states
         optimiser.step()
         ssm.log_dt.data.clamp_(min=-10)  # far smaller steps round |a| to 1
-    assert (ssm.discretised().a.abs() < 1).all()
+    assert (ssm.discretised().on_grid(3, 3).a.abs() < 1).all()
     assert (ssm.eigenvalues().real <= -1e-4).all()
 
 
@@ -303,8 +372,9 @@ def test_stepper_sees_changed_weights_when_it_is_made_again():
     assert torch.equal(layer.stepper()(u, state)[0], layer.step(u, state)[0])
 
 
-def test_autocast_keeps_the_recurrence_in_single_precision():
-    layer, u = make_layer(mixer="half_glu").float(), draws(2, 30, 4, 5, 5).float()
+@pytest.mark.parametrize("state_kernel", [1, 3])
+def test_autocast_keeps_the_recurrence_in_single_precision(state_kernel):
+    layer, u = make_layer(mixer="half_glu", state_kernel=state_kernel).float(), draws(2, 30, 4, 5, 5).float()
     expected, _ = layer(u)
     with torch.autocast("cpu", torch.bfloat16):
         y, state = layer(u)
@@ -324,6 +394,7 @@ def test_copies_pickles_and_undecayed_parameters():
     [
         ({"stability": "hard"}, "stability must be one of"),
         ({"mixer": "glu"}, "mixer must be one of"),
+        ({"state_kernel": 2}, "state_kernel must be one of 1, 3; got 2"),
         ({"kernel_b": 2}, "kernel_b must be odd and positive, got 2"),
         ({"kernel_c": (3, 0)}, "kernel_c must be odd"),
         ({"kernel_mix": 4}, "kernel must be odd"),

@@ -20,7 +20,7 @@ CHOICES = {
         [
             {},
             {"output": "linear", "increments": True, "prenorm": True},
-            {"mixer": "half_glu", "widths": (4,), "patch_size": 2},
+            {"mixer": "half_glu", "widths": (4,), "patch_size": 2, "state_kernel": 3},
         ],
     ),
     "ConvLSTMForFrames": (

@@ -1,6 +1,10 @@
 """FramesTask: losses and errors against their definitions, masks, rollouts, whole runs, what cannot be used."""
 
 import doctest
+import runpy
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import lightning.pytorch as L
 import numpy as np
@@ -319,3 +323,23 @@ def test_a_loss_that_is_no_number_stops_the_run(batch, tmp_path):
     batch["frames"][0, 0] = float("nan")
     with pytest.raises(FloatingPointError, match=r"val/loss is nan|train/loss is nan"):
         trainer(tmp_path, num_sanity_val_steps=0, limit_val_batches=0).fit(task(), Data(batch))
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_the_benchmark_lowers_its_learning_rate_as_its_time_goes():
+    # it once was stepped by epochs, of which that run has one: the rate stayed at the first of the warm-up
+    path = Path(__file__).parents[1] / "benchmarks" / "bench_moving_digits.py"
+    bench = SimpleNamespace(**runpy.run_path(str(path)))
+    clock = bench.CPUTime(seconds=1e9, rollout_from=0.5)
+    rates = []
+    for share in (0.0, 0.025, 0.05, 0.525, 1.0):
+        clock.start = time.process_time() - 1e9 * share
+        rates.append(clock.rate())
+        trained = SimpleNamespace()
+        clock.on_train_batch_start(None, trained)
+        assert trained.rollout_frames == (10 if share > 0.5 else 0)
+    assert rates == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-6)
+    choices = {"name": "ConvLSTM", "preset": "tiny", "minutes": 1 / 60, "rollout_from": 0.5, "lr": 1e-3}
+    _, spent = bench.trained(SimpleNamespace(**choices, seed=0, batch_size=2))
+    assert spent["steps"] > 1
+    assert spent["last_lr"] < 1e-4

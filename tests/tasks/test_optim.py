@@ -136,6 +136,19 @@ def test_a_partial_schedule_steps_by_epoch():
     assert made["interval"] == "epoch"
 
 
+def test_a_callable_chooses_its_interval():
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+    step_wise = lambda optimizer: {  # noqa: E731
+        "scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step),
+        "interval": "step",
+    }
+    made = make_schedule(step_wise, optimizer, lambda: math.inf)
+    assert made["interval"] == "step"
+    assert isinstance(made["scheduler"], torch.optim.lr_scheduler.LambdaLR)
+    with pytest.raises(ValueError, match=r"without 'scheduler'.*'interval'"):
+        make_schedule(lambda optimizer: {"interval": "step"}, optimizer, lambda: math.inf)
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
 def test_a_run_without_end_has_no_cosine(schedule):
     optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])

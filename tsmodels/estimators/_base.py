@@ -113,6 +113,8 @@ class NetClassifier(NetEstimator, KeepsContext, BaseClassifier):
 
     def _fit(self, X: Any, y: np.ndarray) -> "NetClassifier":
         training = {name: getattr(self, name) for name in TRAINING}
+        if isinstance(self.max_epochs, str) and self.max_epochs != "auto":
+            raise ValueError(f'max_epochs must be a positive integer or "auto", got {self.max_epochs!r}')
         check_training(training | ({"max_epochs": AUTO_EPOCHS} if self.max_epochs == "auto" else {}))
         device = resolve_device(self.accelerator, self.devices)
         class_weight = _weight_per_class(self.class_weight, np.asarray(self.classes_), y)

@@ -38,7 +38,7 @@ __all__ = [
     "skill_table",
 ]
 
-_NETWORK = ("d_model", "d_state", "n_layers", "widths", "groups", "dropout", "increments")
+_NETWORK = ("d_model", "d_state", "n_layers", "widths", "groups", "state_kernel", "dropout", "increments")
 _TRAINING = ("max_epochs", "batch_size", "lr", "val_fraction", "patience", "accelerator", "devices", "precision")
 _TRAINING += ("gradient_clip_val", "verbose", "trainer_kwargs", "random_state")
 
@@ -53,11 +53,13 @@ class ConvS5GridForecaster(GridForecaster):
     Parameters
     ----------
     d_model, d_state, n_layers : int, default=32, 32 and 2
-        Size of the network, see :class:`tsmodels.models.ConvS5ForFrames`, as are the next four.
+        Size of the network, see :class:`tsmodels.models.ConvS5ForFrames`, as are the next five.
     widths : tuple of int, default=(16, 32)
         Channels of encoder and decoder; each after the first halves the resolution.
     groups : int, default=8
         Groups of the group norms.
+    state_kernel : {1, 3}, default=1
+        Cells of the latent grid, each way, between which the states flow.
     dropout : float, default=0.0
         Dropout in the layers.
     increments : bool, default=True
@@ -152,6 +154,7 @@ class ConvS5GridForecaster(GridForecaster):
         n_layers=2,
         widths=(16, 32),
         groups=8,
+        state_kernel=1,
         dropout=0.0,
         increments=True,
         context=24,
@@ -180,6 +183,7 @@ class ConvS5GridForecaster(GridForecaster):
         self.n_layers = n_layers
         self.widths = widths
         self.groups = groups
+        self.state_kernel = state_kernel
         self.dropout = dropout
         self.increments = increments
         self.context = context

@@ -7,6 +7,7 @@ from ._conv import CausalDepthwiseConv
 from ._conv_lstm import ConvLSTMLayer
 from ._conv_ssm import ConvS5SSM
 from ._conv_ssm_layer import ChannelNorm, ConvS5Layer, frame_norm, same_conv
+from ._conv_ssm_wide import WideConvS5SSM
 from ._covariates import CovariateRegression
 from ._discretize import inverse_softplus, log_uniform_step_bias
 from ._distributed import keep_in_graph
@@ -55,6 +56,7 @@ __all__ = [
     "S4DBlock",
     "ShapeletFilter",
     "ShapeletMatch",
+    "WideConvS5SSM",
     "diagonal_eigenvalues",
     "fill_gaps",
     "frame_norm",

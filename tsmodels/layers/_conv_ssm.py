@@ -1,7 +1,8 @@
 """Convolutional state space model: convolutions around a diagonal recurrence at every pixel (arXiv 2310.19694)."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,16 @@ STABILITIES = ("exp", "clip", "none")
 LEAST_DECAY = 1e-4
 # Standard deviation of a standard normal variable cut off at -2 and 2.
 _TRUNCATED_STD = 0.8796256610342398
+
+
+class OnGrid(Protocol):
+    """A model for one step of time: kernels of its convolutions, and its recurrence on a grid."""
+
+    @property
+    def B(self) -> Tensor: ...
+    @property
+    def C(self) -> Tensor: ...
+    def on_grid(self, height: int, width: int) -> "Recurrence": ...
 
 
 class DiscreteConvSSM(NamedTuple):
@@ -33,6 +44,30 @@ class DiscreteConvSSM(NamedTuple):
     B: Tensor
     C: Tensor
 
+    def on_grid(self, height: int, width: int) -> "Recurrence":
+        """The recurrence of the states of a grid: here each pixel is one of its own."""
+        return Recurrence(self.a, _as_it_is, _as_it_is)
+
+
+class Recurrence(NamedTuple):
+    """x[t] = a x[t-1] + enter(b[t]), of which leave(x[t]) is read; b and x complex (frames, height, width, P).
+
+    Attributes
+    ----------
+    a : Tensor of complex numbers, shape (P,) or (height, width, P)
+        Factor of every state from one step to the next.
+    enter, leave : callable
+        To the coordinates of the recurrence, and back.
+    """
+
+    a: Tensor
+    enter: Callable[[Tensor], Tensor]
+    leave: Callable[[Tensor], Tensor]
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
 
 class ConvS5SSM(nn.Module):
     """A linear state space model whose state is an image: convolutions in and out, a diagonal recurrence between.
@@ -45,7 +80,7 @@ class ConvS5SSM(nn.Module):
     ``*`` is a two-dimensional cross-correlation with zero padding that keeps the size.  Λ starts at the eigenvalues of
     the normal part of the HiPPO-LegS matrix with negative imaginary part, B̃ = Vᴴ B and C̃ = C V at real He-normal
     kernels B and C in its eigenbasis V: dropped halves of conjugate pairs are the factor 2.  a and φ are made in
-    double precision.  A state kernel wider than a pixel would not stay closed under composition.
+    double precision.  Pixels do not mix in the state; in :class:`WideConvS5SSM` they do.
 
     Channels are kept last in memory: the output of the input convolution then is the complex input of the scan, and
     its states are the input of the output convolution, without a copy.
@@ -125,14 +160,15 @@ class ConvS5SSM(nn.Module):
 
     def forward(self, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """All steps at once."""
-        a, B, C = self.discretised()
-        inputs = _complex_pixels(_same_conv(u.flatten(0, 1), B), a.dtype).unflatten(0, u.shape[:2])
+        discrete = self.discretised()
+        a, enter, leave = discrete.on_grid(*u.shape[-2:])
+        inputs = enter(_complex_pixels(_same_conv(u.flatten(0, 1), discrete.B), a.dtype)).unflatten(0, u.shape[:2])
         entering = None if state is None else _pixels_of(state, a.dtype)
         x, last = linear_scan(a, inputs, state=entering, reverse=self.reverse)
-        y = _same_conv(_real_channels(x.flatten(0, 1)), C)
+        y = _same_conv(_real_channels(leave(x.flatten(0, 1))), discrete.C)
         return y.unflatten(0, u.shape[:2]), _planes(last)
 
-    def step(self, u: Tensor, state: Tensor, discrete: DiscreteConvSSM | None = None) -> tuple[Tensor, Tensor]:
+    def step(self, u: Tensor, state: Tensor, discrete: OnGrid | None = None) -> tuple[Tensor, Tensor]:
         """One step of time.
 
         Parameters
@@ -141,7 +177,7 @@ class ConvS5SSM(nn.Module):
             Input of this step.
         state : Tensor, shape (batch, 2, P, height, width)
             State before it.
-        discrete : DiscreteConvSSM, optional
+        discrete : optional
             What ``discretised`` gave, to save making it at every step.
 
         Returns
@@ -158,16 +194,17 @@ class ConvS5SSM(nn.Module):
         """
         if self.reverse:
             raise ValueError("a recurrence with reverse=True cannot step: its state depends on the rest of the series")
-        a, B, C = self.discretised() if discrete is None else discrete
-        x = torch.addcmul(_complex_pixels(_same_conv(u, B), a.dtype), a, _pixels_of(state, a.dtype))
-        return _same_conv(_real_channels(x), C), _planes(x)
+        discrete = self.discretised() if discrete is None else discrete
+        a, enter, leave = discrete.on_grid(*u.shape[-2:])
+        x = torch.addcmul(enter(_complex_pixels(_same_conv(u, discrete.B), a.dtype)), a, _pixels_of(state, a.dtype))
+        return _same_conv(_real_channels(leave(x)), discrete.C), _planes(x)
 
     def zero_state(self, batch: int, height: int, width: int, like: Tensor) -> Tensor:
         """State before the first frame, in dtype and on the device of ``like``."""
-        return like.new_zeros(batch, 2, len(self.frequency), height, width)
+        return like.new_zeros(batch, 2, self.frequency.shape[-1], height, width)
 
     def eigenvalues(self) -> Tensor:
-        """Λ in double precision, shape (P,)."""
+        """Λ in double precision, shaped like ``frequency``."""
         theta = self.decay.double()
         if self.stability == "exp":
             theta = -(LEAST_DECAY + theta.exp())
@@ -175,15 +212,32 @@ class ConvS5SSM(nn.Module):
             theta = theta.clamp(max=-LEAST_DECAY)
         return torch.complex(theta, self.frequency.double())
 
-    def discretised(self) -> DiscreteConvSSM:
+    def discretised(self) -> OnGrid:
         """The model of one step: by zero-order hold, in double precision until the last rounding."""
-        eigenvalues = self.eigenvalues()
-        growth = complex_expm1(eigenvalues * (self.dt_scale * self.log_dt.double().exp()))
-        dtype = torch.complex128 if self.B.dtype == torch.float64 else torch.complex64
-        hold = (growth / eigenvalues).to(dtype)[:, None, None, None]
-        B = torch.view_as_real(hold * torch.complex(*self.B)).movedim(-1, 1).flatten(0, 1)
-        C = torch.stack([2 * self.C[0], -2 * self.C[1]], 2).flatten(1, 2)
-        return DiscreteConvSSM((1 + growth).to(dtype), B, C)
+        a, hold = zero_order_hold(self.eigenvalues(), self.steps(), self.state_dtype)
+        return DiscreteConvSSM(a, self._input_kernels(hold[:, None, None, None]), self._output_kernels())
+
+    @property
+    def state_dtype(self) -> torch.dtype:
+        """Complex type of the states."""
+        return torch.complex128 if self.B.dtype == torch.float64 else torch.complex64
+
+    def steps(self) -> Tensor:
+        """Steps dt in double precision, shape (P,)."""
+        return self.dt_scale * self.log_dt.double().exp()
+
+    def _input_kernels(self, factor: Tensor | float = 1.0) -> Tensor:
+        """``factor`` B̃, real and imaginary part of each state side by side."""
+        return torch.view_as_real(factor * torch.complex(*self.B)).movedim(-1, 1).flatten(0, 1)
+
+    def _output_kernels(self) -> Tensor:
+        return torch.stack([2 * self.C[0], -2 * self.C[1]], 2).flatten(1, 2)
+
+
+def zero_order_hold(eigenvalues: Tensor, steps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return a = exp(Λ dt) and φ = (a - 1) / Λ of complex128 eigenvalues, rounded to ``dtype`` at the end."""
+    growth = complex_expm1(eigenvalues * steps)
+    return (1 + growth).to(dtype), (growth / eigenvalues).to(dtype)
 
 
 def legs_eigenbasis(size: int, blocks: int = 1) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._conv_ssm import ConvS5SSM, DiscreteConvSSM, kernel_pair
+from ._conv_ssm import ConvS5SSM, OnGrid, kernel_pair
+from ._conv_ssm_wide import WideConvS5SSM
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -69,6 +70,7 @@ class HalfGLUMixer(nn.Module):
 
 
 MIXERS = {"resnet": ResNetMixer, "standard": StandardMixer, "half_glu": HalfGLUMixer}
+STATE_KERNELS = {1: ConvS5SSM, 3: WideConvS5SSM}
 
 
 class ConvS5Layer(nn.Module):
@@ -88,6 +90,8 @@ class ConvS5Layer(nn.Module):
         Real states of a pixel, as half as many complex ones.
     kernel_b, kernel_c : int or tuple of int, default=3
         Odd size of the kernels of the state space model.
+    state_kernel : {1, 3}, default=1
+        Pixels, each way, between which the states flow: 1 is :class:`ConvS5SSM`, 3 :class:`WideConvS5SSM`.
     kernel_mix : int or tuple of int, default=3
         Odd size of the kernels of the mixer; "half_glu" has none.
     mixer : {"resnet", "standard", "half_glu"}, default="resnet"
@@ -116,6 +120,7 @@ class ConvS5Layer(nn.Module):
         *,
         kernel_b: int | tuple[int, int] = 3,
         kernel_c: int | tuple[int, int] = 3,
+        state_kernel: int = 1,
         kernel_mix: int | tuple[int, int] = 3,
         mixer: str = "resnet",
         dt_min: float = 1e-3,
@@ -131,8 +136,10 @@ class ConvS5Layer(nn.Module):
         super().__init__()
         if mixer not in MIXERS:
             raise ValueError(f"mixer must be one of {', '.join(map(repr, MIXERS))}; got {mixer!r}")
+        if state_kernel not in STATE_KERNELS:
+            raise ValueError(f"state_kernel must be one of {', '.join(map(repr, STATE_KERNELS))}; got {state_kernel!r}")
         make = functools.partial(
-            *(ConvS5SSM, channels, ssm_size),
+            *(STATE_KERNELS[state_kernel], channels, ssm_size),
             kernel_b=kernel_b,
             kernel_c=kernel_c,
             dt_min=dt_min,
@@ -184,7 +191,7 @@ class ConvS5Layer(nn.Module):
             y, last = y + self.backward_ssm(seen)[0], None
         return self._joined(frames, v.flatten(0, 1), y.flatten(0, 1)).unflatten(0, u.shape[:2]), last
 
-    def step(self, u: Tensor, state: Tensor, discrete: DiscreteConvSSM | None = None) -> tuple[Tensor, Tensor]:
+    def step(self, u: Tensor, state: Tensor, discrete: OnGrid | None = None) -> tuple[Tensor, Tensor]:
         """One step of time; see :meth:`ConvS5SSM.step`."""
         if self.backward_ssm is not None:
             raise ValueError("a bidirectional layer cannot step: its output depends on the rest of the series")

@@ -45,7 +45,9 @@ class ConvLSTMForFrames(FramesNetwork):
     dropout : float, default=0.0
         Dropout on the output of each cell.
     output : {"tanh", "linear"}, default="tanh"
-        "tanh" for frames in [-1, 1], "linear" for real-valued fields.
+        "tanh" for frames in [-1, 1], "linear" for real-valued fields. Absolute errors, as in the default loss of
+        ``FramesTask``, can drive "tanh" to where it has no gradient on videos that are mostly black: all frames then
+        are black and stay so. ``loss="mse"`` and "linear" prevent it.
     increments : bool, default=False
         Whether to predict the difference to the frame before; needs ``output="linear"``.
 

@@ -55,6 +55,8 @@ class ConvS5ForFrames(FramesNetwork):
         Groups of the group norms.
     kernel : int, default=3
         Odd size of the kernels of the layers.
+    state_kernel : {1, 3}, default=1
+        Pixels of the latent grid, each way, between which the states themselves flow; 1: each stays in its pixel.
     mixer : {"resnet", "standard", "half_glu"}, default="resnet"
         What stands behind each state space model, see :class:`tsmodels.layers.ConvS5Layer`.
     dt_min, dt_max : float, default=1e-3, 1e-1
@@ -68,7 +70,9 @@ class ConvS5ForFrames(FramesNetwork):
     dropout : float, default=0.0
         Dropout on the output of each mixer.
     output : {"tanh", "linear"}, default="tanh"
-        "tanh" for frames in [-1, 1], "linear" for real-valued fields.
+        "tanh" for frames in [-1, 1], "linear" for real-valued fields. Absolute errors, as in the default loss of
+        ``FramesTask``, can drive "tanh" to where it has no gradient on videos that are mostly black: all frames then
+        are black and stay so. ``loss="mse"`` and "linear" prevent it.
     increments : bool, default=False
         Whether to predict the difference to the frame before; needs ``output="linear"``.
 
@@ -84,6 +88,7 @@ class ConvS5ForFrames(FramesNetwork):
         "n_layers": Integer(1, 8),
         "groups": Choice(4, 8, 16),
         "kernel": Choice(3, 5),
+        "state_kernel": Choice(1, 3),
         "dt_min": Real(1e-4, 1e-2, log=True),
         "prenorm": Choice(False, True),
         "dropout": Real(0.0, 0.3),
@@ -103,6 +108,7 @@ class ConvS5ForFrames(FramesNetwork):
         patch_size: int = 1,
         groups: int = 8,
         kernel: int = 3,
+        state_kernel: int = 1,
         mixer: str = "resnet",
         dt_min: float = 1e-3,
         dt_max: float = 1e-1,
@@ -121,6 +127,7 @@ class ConvS5ForFrames(FramesNetwork):
                 kernel_b=kernel,
                 kernel_c=kernel,
                 kernel_mix=kernel,
+                state_kernel=state_kernel,
                 mixer=mixer,
                 dt_min=dt_min,
                 dt_max=dt_max,

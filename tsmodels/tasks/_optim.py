@@ -22,7 +22,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 SCHEDULES = ("cosine", "constant", "one_cycle", "plateau")
 
 OptimizerFactory = Callable[[Iterable], Optimizer]
-ScheduleFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+ScheduleFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau | dict[str, Any]]
 
 
 def named_or_callable(value: Any, names: Iterable[str], argument: str) -> None:
@@ -108,8 +108,8 @@ def make_schedule(
     ----------
     schedule : str or callable
         "cosine" (linear warm-up over 5 % of the steps, then half a cosine to 0), "one_cycle" (both step by step),
-        "plateau" (a tenth when ``val/loss`` has not improved for ten epochs), "constant", or a callable that makes a
-        scheduler from the optimiser, stepped once per epoch.
+        "plateau" (a tenth when ``val/loss`` has not improved for ten epochs), "constant", or a callable that makes from
+        the optimiser a scheduler, stepped once per epoch, or Lightning's dict of a scheduler and its ``interval``.
     optimizer : torch.optim.Optimizer
         The optimiser; its learning rates are the peaks.
     total_steps : callable
@@ -123,11 +123,13 @@ def make_schedule(
     Raises
     ------
     ValueError
-        If "cosine" or "one_cycle" is asked for in a run without end.
+        If "cosine" or "one_cycle" is asked for in a run without end, or a callable returns a dict without scheduler.
     """
     if callable(schedule) or schedule == "plateau":
-        scheduler = schedule(optimizer) if callable(schedule) else ReduceLROnPlateau(optimizer)
-        return {"scheduler": scheduler, "interval": "epoch", "monitor": "val/loss"}
+        made = schedule(optimizer) if callable(schedule) else ReduceLROnPlateau(optimizer)
+        if isinstance(made, dict) and "scheduler" not in made:
+            raise ValueError(f"schedule returned a dict without 'scheduler', its keys are {sorted(made)}")
+        return {"interval": "epoch", "monitor": "val/loss"} | (made if isinstance(made, dict) else {"scheduler": made})
     if schedule == "constant":
         return None
     steps = total_steps()

@@ -44,7 +44,8 @@ class ClassificationTask(NetTask):
         in its attribute ``no_weight_decay``.
     schedule : str or callable, default="cosine"
         "cosine" (linear warm-up over 5 % of the run's steps, then half a cosine), "constant", "one_cycle", "plateau"
-        (needs validation data), or a callable that makes a scheduler from the optimiser, stepped once per epoch.
+        (needs validation data), or a callable that makes a scheduler from the optimiser, stepped once per epoch; for
+        another interval it returns Lightning's dict, such as ``{"scheduler": ..., "interval": "step"}``.
         A name is saved in the checkpoint, a callable is not.
     class_weight : sequence of float, default=None
         Weight of each class in the loss, by class index. None: all 1.

@@ -15,10 +15,11 @@ from .ref import features
 Theta = Mapping[str, Tensor]
 
 
-def _parts(cell: str, theta: Theta) -> list[Tensor | None]:
+def _parts(cell: str, theta: Theta) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """A, W, h, inner and offset."""
-    parts = [theta[name] for name in CELLS[cell].names]
-    return parts if len(parts) == 5 else [*parts, None, None]
+    A, W, h, *of_features = (theta[name] for name in CELLS[cell].names)
+    inner, offset = of_features or (None, None)
+    return A, W, h, inner, offset
 
 
 def plrnn_step(cell: str, theta: Theta, z: Tensor, s: Tensor | None = None, *, n_relu: int | None = None) -> Tensor:
