@@ -8,13 +8,16 @@ Both need numba-cuda, the first without and the second with its compiler wheels:
 
 import importlib.util
 import re
+import sys
 import threading
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from numba import config
+from numba.np.numpy_support import as_dtype
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -96,8 +99,20 @@ def _within_warp(me, other):
     return other if other // 32 == me // 32 else me
 
 
+def _shared_array(module, shape, dtype, alignment=None):
+    """The one array of a block that belongs to the calling line, made by whichever thread comes first.
+
+    The simulator looks for it and then stores it: two threads that look at once get an array each.
+    """
+    if alignment is not None:
+        raise RuntimeError("the simulator does not align")
+    caller = sys._getframe(1)
+    made = np.empty(shape, as_dtype(dtype))
+    return module._allocations.setdefault((caller.f_code.co_filename, caller.f_lineno), made)
+
+
 if SIMULATED and importlib.util.find_spec("numba_cuda"):  # without it every test here is skipped
-    from numba.cuda.simulator.kernelapi import FakeCUDAModule
+    from numba.cuda.simulator.kernelapi import FakeCUDAModule, FakeCUDAShared
 
     def _shuffle(source):
         return lambda module, mask, value, by: _exchange(module, value, lambda me: _within_warp(me, source(me, by)))
@@ -106,3 +121,4 @@ if SIMULATED and importlib.util.find_spec("numba_cuda"):  # without it every tes
     FakeCUDAModule.shfl_down_sync = _shuffle(lambda me, by: me + by)
     FakeCUDAModule.shfl_xor_sync = _shuffle(lambda me, by: me ^ by)
     FakeCUDAModule.shfl_sync = _shuffle(lambda me, lane: me // 32 * 32 + lane)
+    FakeCUDAShared.array = _shared_array
