@@ -8,10 +8,11 @@
 
 Two digits of 14 x 14 on 32 x 32, MNIST where there is its file.  A network trains on videos of 20 frames until the
 process has spent the given CPU time on training, compilation and data included; one thread, AdamW, warm-up and cosine.
-The loss is that of the next frames, and in the last part of the time also that of 10 frames generated after the first
-10.  Learning rate and loss follow the share of the time that is gone, not the number of steps, so that each network
-ends its schedule when its time is over.  Then 10 frames are observed and 40 made, on the same videos for all.  Nothing
-is selected: the network of the last step is measured, once.
+The loss is that of the next frames, squared errors first and half squared, half absolute errors later, and in the last
+part of the time also that of 10 frames generated after the first 10.  Learning rate and loss follow the share of the
+time that is gone, not the number of steps, so that each network ends its schedule when its time is over.  Then 10
+frames are observed and 40 made, on the same videos for all.  Nothing is selected: the network of the last step is
+measured, once.
 """
 
 import argparse
@@ -38,49 +39,72 @@ from tsmodels_datamodules import MovingMNISTDataModule
 SIZE, CONTEXT, TRAINED, GENERATED = 32, 10, 20, 40
 HORIZONS = (10, 40)
 WIDE, EQUAL = "ConvS5, states over 3 x 3", "ConvLSTM, equal size"
+SETTINGS = ("preset", "minutes", "batch_size", "squared_until", "rollout_from", "rollout_frames", "part", "videos")
 WARM_UP, BETAS = 0.05, (0.9, 0.95)  # the betas of the published runs
 
 
+def n_parameters(net: FramesNetwork) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
 def network(name: str, preset: str) -> FramesNetwork:
-    choices = dict(FRAMES_PRESETS[preset])
+    choices = FRAMES_PRESETS[preset]
     if name.startswith("ConvS5"):
         return ConvS5ForFrames(1, SIZE, SIZE, state_kernel=3 if name == WIDE else 1, **choices)
-    for of_states in ("d_state", "dt_min", "dt_max"):
-        choices.pop(of_states, None)
-    if name == EQUAL:
-        choices["n_layers"] //= 2
-    return ConvLSTMForFrames(1, SIZE, SIZE, **choices)
+    of_states = ("d_state", "dt_min", "dt_max", "mixer")
+    shared = {key: value for key, value in choices.items() if key not in (*of_states, "n_layers")}
+    depths = range(1, choices["n_layers"] + 1) if name == EQUAL else [choices["n_layers"]]
+    nets = [ConvLSTMForFrames(1, SIZE, SIZE, n_layers=depth, **shared) for depth in depths]
+    size = n_parameters(network("ConvS5", preset))
+    return min(nets, key=lambda net: abs(n_parameters(net) - size))
 
 
 NAMES = ("ConvS5", WIDE, "ConvLSTM", EQUAL)
 
 
-class CPUTime(L.Callback):
-    """Ends training when the process has spent so many seconds, and adds generated frames to the loss before."""
+class CPUTime:
+    """The seconds that the process may spend from now on."""
 
-    def __init__(self, seconds: float, rollout_from: float):
-        self.seconds, self.rollout_from, self.start = seconds, rollout_from, time.process_time()
+    def __init__(self, seconds: float):
+        self.seconds, self.start = seconds, time.process_time()
+
+    @property
+    def spent(self) -> float:
+        return time.process_time() - self.start
 
     @property
     def share(self) -> float:
-        return min(1.0, (time.process_time() - self.start) / self.seconds)
+        return min(1.0, self.spent / self.seconds)
 
     def rate(self, _: int = 0) -> float:
         """Return the share of the peak learning rate at this moment."""
         share = self.share
         return share / WARM_UP if share < WARM_UP else 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
 
-    def on_train_batch_start(self, trainer: L.Trainer, task: Any, *_: Any) -> None:
-        task.rollout_frames = TRAINED - CONTEXT if self.share >= self.rollout_from else 0
+
+class Timetable(L.Callback):
+    """Chooses loss and length of the videos by the share of the time that is gone, and ends training when all is."""
+
+    def __init__(self, clock: CPUTime, squared_until: float, rollout_from: float, rollout_frames: int):
+        self.clock, self.squared_until = clock, squared_until
+        self.rollout_from, self.rollout_frames = rollout_from, rollout_frames
+        self.peak_lr = 0.0
+
+    def on_train_batch_start(self, trainer: L.Trainer, task: Any, batch: dict[str, Tensor], *_: Any) -> None:
+        task.loss = "mse" if self.clock.share < self.squared_until else "mse+mae"
+        generates = self.clock.share >= self.rollout_from
+        task.rollout_frames = self.rollout_frames if generates else 0
+        batch["frames"] = batch["frames"][:, : CONTEXT + self.rollout_frames if generates else TRAINED]
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        trainer.should_stop = self.share >= 1
+        self.peak_lr = max(self.peak_lr, trainer.optimizers[0].param_groups[0]["lr"])
+        trainer.should_stop = self.clock.share >= 1
 
 
 def trained(options: argparse.Namespace) -> tuple[FramesNetwork, dict[str, float]]:
-    """Return the network with its last weights, and steps, CPU seconds and learning rate at the end."""
+    """Return the network with its last weights, and steps, CPU seconds and the largest learning rate."""
     data = MovingMNISTDataModule(
-        n_frames=TRAINED,
+        n_frames=max(TRAINED, CONTEXT + options.rollout_frames),
         context=CONTEXT,
         size=SIZE,
         n_train=10**6,
@@ -89,7 +113,8 @@ def trained(options: argparse.Namespace) -> tuple[FramesNetwork, dict[str, float
         seed=options.seed,
     )
     L.seed_everything(options.seed, verbose=False)
-    clock = CPUTime(60 * options.minutes, options.rollout_from)
+    clock = CPUTime(60 * options.minutes)
+    timetable = Timetable(clock, options.squared_until, options.rollout_from, options.rollout_frames)
     net = network(options.name, options.preset)
     task = FramesTask(
         net,
@@ -101,7 +126,7 @@ def trained(options: argparse.Namespace) -> tuple[FramesNetwork, dict[str, float
     trainer = L.Trainer(
         max_epochs=1,
         accelerator="cpu",
-        callbacks=[clock],
+        callbacks=[timetable],
         gradient_clip_val=1.0,
         limit_val_batches=0,
         logger=False,
@@ -112,8 +137,8 @@ def trained(options: argparse.Namespace) -> tuple[FramesNetwork, dict[str, float
     trainer.fit(task, train_dataloaders=data.train_dataloader())
     return net.eval(), {
         "steps": trainer.global_step,
-        "seconds": round(time.process_time() - clock.start, 1),
-        "last_lr": trainer.optimizers[0].param_groups[0]["lr"],
+        "seconds": round(clock.spent, 1),
+        "peak_lr": timetable.peak_lr,
     }
 
 
@@ -169,11 +194,10 @@ def train(options: argparse.Namespace) -> None:
     net, spent = trained(options)
     frames = videos(options.part, options.videos)
     made = torch.cat([net.generate(some[:, :CONTEXT], GENERATED) for some in frames.split(20)])
-    chosen = ("name", "preset", "seed", "minutes", "lr", "batch_size", "rollout_from", "part", "videos")
     record = {
-        **{each: getattr(options, each) for each in chosen},
+        **{each: getattr(options, each) for each in ("name", "seed", "lr", *SETTINGS)},
         **spent,
-        "parameters": sum(p.numel() for p in net.parameters()),
+        "parameters": n_parameters(net),
         "one_step_mse": one_step_error(net, frames),
         **errors(made, frames[:, CONTEXT:]),
     }
@@ -189,10 +213,9 @@ def table(options: argparse.Namespace) -> None:
     if not records:
         raise SystemExit(f"no results in {options.folder}")
     cells = pd.DataFrame(records)
-    settings = ["preset", "minutes", "batch_size", "rollout_from", "part", "videos"]
-    if len(cells[settings].drop_duplicates()) > 1:
+    if len(cells[[*SETTINGS]].drop_duplicates()) > 1:
         raise SystemExit(
-            f"{options.folder} holds results of different settings ({', '.join(settings)}): not comparable"
+            f"{options.folder} holds results of different settings ({', '.join(SETTINGS)}): not comparable"
         )
     generated = [f"{measure}_{n}" for n in HORIZONS for measure in ("mse", "ssim")]
     columns = ["one_step_mse", *generated]
@@ -216,7 +239,9 @@ def main() -> None:
     one.add_argument("--minutes", type=float, default=15.0, help="CPU time of training (default: %(default)s)")
     one.add_argument("--lr", type=float, default=4e-3)
     one.add_argument("--batch-size", type=int, default=4)
+    one.add_argument("--squared-until", type=float, default=0.6, help="share of the time without absolute errors")
     one.add_argument("--rollout-from", type=float, default=0.7, help="share of the time before frames are generated")
+    one.add_argument("--rollout-frames", type=int, default=10, help="frames that are then generated")
     one.add_argument("--part", choices=("val", "test"), default="test")
     one.add_argument("--videos", type=int, default=200)
     one.add_argument("--output", type=Path, required=True)

@@ -326,20 +326,23 @@ def test_a_loss_that_is_no_number_stops_the_run(batch, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
-def test_the_benchmark_lowers_its_learning_rate_as_its_time_goes():
+def test_the_benchmark_moves_its_learning_rate_and_loss_as_its_time_goes():
     # it once was stepped by epochs, of which that run has one: the rate stayed at the first of the warm-up
     path = Path(__file__).parents[1] / "benchmarks" / "bench_moving_digits.py"
     bench = SimpleNamespace(**runpy.run_path(str(path)))
-    clock = bench.CPUTime(seconds=1e9, rollout_from=0.5)
-    rates = []
+    clock = bench.CPUTime(seconds=1e9)
+    timetable = bench.Timetable(clock, squared_until=0.6, rollout_from=0.5, rollout_frames=30)
+    rates, chosen = [], []
     for share in (0.0, 0.025, 0.05, 0.525, 1.0):
         clock.start = time.process_time() - 1e9 * share
         rates.append(clock.rate())
-        trained = SimpleNamespace()
-        clock.on_train_batch_start(None, trained)
-        assert trained.rollout_frames == (10 if share > 0.5 else 0)
+        trained, batch = SimpleNamespace(), {"frames": torch.zeros(1, 40, 1, 1, 1)}
+        timetable.on_train_batch_start(None, trained, batch, 0)
+        chosen.append((trained.loss, trained.rollout_frames, batch["frames"].shape[1]))
     assert rates == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-6)
-    choices = {"name": "ConvLSTM", "preset": "tiny", "minutes": 1 / 60, "rollout_from": 0.5, "lr": 1e-3}
-    _, spent = bench.trained(SimpleNamespace(**choices, seed=0, batch_size=2))
+    assert chosen == [("mse", 0, 20)] * 3 + [("mse", 30, 40), ("mse+mae", 30, 40)]
+    choices = {"name": "ConvLSTM", "preset": "tiny", "minutes": 4 / 60, "lr": 1e-3, "seed": 0, "batch_size": 1}
+    choices |= {"squared_until": 0.6, "rollout_from": 0.5, "rollout_frames": 2}
+    _, spent = bench.trained(SimpleNamespace(**choices))
     assert spent["steps"] > 1
-    assert spent["last_lr"] < 1e-4
+    assert 2e-4 < spent["peak_lr"] <= 1e-3

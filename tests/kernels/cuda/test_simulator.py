@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="needs numba-cuda")
 from numba import cuda
 from numba import types as nb
+
 from tsmodels_kernels._cuda import SIMULATED
 
 THREADS = 8
