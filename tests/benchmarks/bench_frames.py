@@ -152,7 +152,7 @@ def scan_inputs(batch: int, n_frames: int, n_states: int, n_cells: int, device: 
     return a.requires_grad_(), b.requires_grad_()
 
 
-def scan_step(scan: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Action:
+def scan_step(scan: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Callable[[], tuple[Tensor, ...]]:
     weights = b.detach().clone()
     return lambda: torch.autograd.grad(scan(a, b), (a, b), weights)
 
