@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from pathlib import Path
 
 _KERNELS = Path(__file__).parents[1] / "kernels" / "tsmodels_kernels"
@@ -16,6 +17,10 @@ def _digest_of_kernels() -> str:
 
 # A cached kernel does not notice an edit in a file it imports from: the cache of a test run is named by the sources.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".numba_cache" / _digest_of_kernels()))
+
+# What a shell starts in the background ignores Ctrl-C, and so do the processes that it starts: their tests would hang.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -297,6 +297,7 @@ pickle.dump(parts, sys.stdout.buffer)
 """
 
 
+@pytest.mark.slow
 def test_equal_splits_in_a_fresh_process(make_any):
     """As the ranks of a distributed run: the datamodules are sent before their splits are drawn."""
     modules = [make_any(name, True) for name in MAKERS]

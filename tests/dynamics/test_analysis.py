@@ -232,6 +232,7 @@ def test_searches_check_their_arguments():
 # --- bifurcations
 
 
+@pytest.mark.slow
 def test_a_fixed_point_gives_way_to_a_cycle():
     # z' = 0.5 z + 1 for z < 0 and s z + 1 for z > 0, with s = 0.5 + W: 1 / (1 - s) is stable down to s = -1
     network = with_theta(PLRNN(1, cell="alrnn", n_relu=1), A=[0.5], W=[[0.0]], h=[1.0])

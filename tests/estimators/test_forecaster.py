@@ -278,6 +278,7 @@ def test_evaluate_keeps_what_was_pretrained(pretrained):
 # --- with sktime's own tools
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The default of config ``remember_data``:FutureWarning")  # of sktime's search
 def test_backtesting_and_search():
     y = season(90)

@@ -89,7 +89,11 @@ def test_options(device, options):
     check(*arguments(device, 1, 6, 3, 3, options=options), softplus="softplus" in options, **SMALL)
 
 
-@pytest.mark.parametrize("dtype", VALUE, ids=str)
+@pytest.mark.parametrize(
+    "dtype",  # half precision is in test_operators
+    [torch.float64, torch.float32, *(pytest.param(d, marks=pytest.mark.slow) for d in (torch.float16, torch.bfloat16))],
+    ids=str,
+)
 def test_the_block_that_ships(device, dtype):
     check(*arguments(device, 1, 38, 5, 16, dtype=dtype), reverse=True)
 
@@ -116,7 +120,7 @@ def test_empty(device, B, T, D):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("n_segments", [2, 5])
+@pytest.mark.parametrize("n_segments", [pytest.param(2, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("options", [EVERYTHING, {"softplus"}], ids=len)
 def test_split_over_time(device, options, n_segments, reverse):
     check(*arguments(device, 1, 99, 3, 5, options=options), reverse=reverse, n_segments=n_segments, **SMALL)

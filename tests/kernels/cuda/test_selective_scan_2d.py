@@ -181,7 +181,9 @@ def test_chunks_with_carried_state_equal_the_whole_bitwise(device, small_blocks)
     assert all(torch.equal(a, b) for a, b in zip(state, whole[1:3], strict=True))
 
 
-@pytest.mark.parametrize(("V", "coupling"), [(2, "full"), (2, "pooled"), (9, "full")])
+@pytest.mark.parametrize(
+    ("V", "coupling"), [(2, "full"), pytest.param(2, "pooled", marks=pytest.mark.slow), (9, "full")]
+)
 def test_checkpoint_interval_changes_no_bit(device, V, coupling, small_blocks):
     options = Options(coupling=coupling)
     tensors = on(device, arguments(1, 4, V, 1, 2))
