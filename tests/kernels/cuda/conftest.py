@@ -104,8 +104,8 @@ def _shared_array(module, shape, dtype, alignment=None):
 
     The simulator looks for it and then stores it: two threads that look at once get an array each.
     """
-    if alignment is not None:
-        raise RuntimeError("the simulator does not align")
+    if shape == 0 or alignment is not None:  # memory of the launch, and what the simulator refuses: no search
+        return _simulators_array(module, shape, dtype, alignment)
     caller = sys._getframe(1)
     made = np.empty(shape, as_dtype(dtype))
     return module._allocations.setdefault((caller.f_code.co_filename, caller.f_lineno), made)
@@ -121,4 +121,4 @@ if SIMULATED and importlib.util.find_spec("numba_cuda"):  # without it every tes
     FakeCUDAModule.shfl_down_sync = _shuffle(lambda me, by: me + by)
     FakeCUDAModule.shfl_xor_sync = _shuffle(lambda me, by: me ^ by)
     FakeCUDAModule.shfl_sync = _shuffle(lambda me, lane: me // 32 * 32 + lane)
-    FakeCUDAShared.array = _shared_array
+    _simulators_array, FakeCUDAShared.array = FakeCUDAShared.array, _shared_array
