@@ -12,7 +12,8 @@ The loss is that of the next frames, squared errors first and half squared, half
 part of the time also that of 10 frames generated after the first 10.  Learning rate and loss follow the share of the
 time that is gone, not the number of steps, so that each network ends its schedule when its time is over.  Then 10
 frames are observed and 40 made, on the same videos for all.  Nothing is selected: the network of the last step is
-measured, once.
+measured, once.  ``table`` gives mean ± standard deviation over seeds, and below that the differences to ConvS5, there
+with the standard error of the difference.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from statistics import mean
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -208,6 +210,12 @@ def train(options: argparse.Namespace) -> None:
     print(json.dumps(record))
 
 
+def difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Return the difference of two means over independent seeds, and its standard error (NaN for one seed)."""
+    squared = [each.var() / (len(each) - 1) if len(each) > 1 else math.nan for each in (one, other)]
+    return one.mean() - other.mean(), math.sqrt(sum(squared))
+
+
 def table(options: argparse.Namespace) -> None:
     records = [json.loads(path.read_text()) for path in sorted(options.folder.glob("*.json"))]
     if not records:
@@ -222,9 +230,14 @@ def table(options: argparse.Namespace) -> None:
     titles = ["MSE, next frame", *(f"{c.split('_')[0].upper()}, {c.split('_')[1]}" for c in generated)]
     print("| | parameters | steps | " + " | ".join(titles) + " |")
     print("|---" * (3 + len(columns)) + "|")
-    for name, group in cells.groupby("name"):
+    groups: dict[Any, Any] = dict(iter(cells.groupby("name")))
+    for name, group in groups.items():
         row = " | ".join(f"{group[c].mean():.4f} ± {group[c].std():.4f}" for c in columns)
         print(f"| {name}, {len(group)} seeds | {group['parameters'].iloc[0]} | {group['steps'].mean():.0f} | {row} |")
+    for name in sorted(groups.keys() - {"ConvS5"}) if "ConvS5" in groups else ():
+        found = [difference(groups[name][c].to_numpy(), groups["ConvS5"][c].to_numpy()) for c in columns]
+        row = " | ".join(f"{shift:+.4f} ± {error:.4f}" for shift, error in found)
+        print(f"| {name} minus ConvS5 | | | {row} |")
     for name, found in floors(cells["part"].iloc[0], int(cells["videos"].iloc[0])).items():
         print(f"| {name} | | | | " + " | ".join(f"{found[c]:.4f}" for c in generated) + " |")
 

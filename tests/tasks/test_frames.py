@@ -325,11 +325,20 @@ def test_a_loss_that_is_no_number_stops_the_run(batch, tmp_path):
         trainer(tmp_path, num_sanity_val_steps=0, limit_val_batches=0).fit(task(), Data(batch))
 
 
+def moving_digits():
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "bench_moving_digits.py")))
+
+
+def test_the_benchmark_knows_the_standard_error_of_a_difference():
+    difference = moving_digits().difference
+    assert difference(np.array([1.0, 2, 3]), np.array([0.0, 2])) == pytest.approx((1, (1 / 3 + 2 / 2) ** 0.5))
+    assert np.isnan(difference(np.ones(1), np.ones(3))[1])
+
+
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
 def test_the_benchmark_moves_its_learning_rate_and_loss_as_its_time_goes():
     # it once was stepped by epochs, of which that run has one: the rate stayed at the first of the warm-up
-    path = Path(__file__).parents[1] / "benchmarks" / "bench_moving_digits.py"
-    bench = SimpleNamespace(**runpy.run_path(str(path)))
+    bench = moving_digits()
     clock = bench.CPUTime(seconds=1e9)
     timetable = bench.Timetable(clock, squared_until=0.6, rollout_from=0.5, rollout_frames=30)
     rates, chosen = [], []
