@@ -210,12 +210,6 @@ def train(options: argparse.Namespace) -> None:
     print(json.dumps(record))
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Return the difference of two means over independent seeds, and its standard error (NaN for one seed)."""
-    squared = [each.var() / (len(each) - 1) if len(each) > 1 else math.nan for each in (one, other)]
-    return one.mean() - other.mean(), math.sqrt(sum(squared))
-
-
 def table(options: argparse.Namespace) -> None:
     records = [json.loads(path.read_text()) for path in sorted(options.folder.glob("*.json"))]
     if not records:
@@ -230,13 +224,13 @@ def table(options: argparse.Namespace) -> None:
     titles = ["MSE, next frame", *(f"{c.split('_')[0].upper()}, {c.split('_')[1]}" for c in generated)]
     print("| | parameters | steps | " + " | ".join(titles) + " |")
     print("|---" * (3 + len(columns)) + "|")
-    groups: dict[Any, Any] = dict(iter(cells.groupby("name")))
-    for name, group in groups.items():
+    for name, group in cells.groupby("name"):
         row = " | ".join(f"{group[c].mean():.4f} ± {group[c].std():.4f}" for c in columns)
         print(f"| {name}, {len(group)} seeds | {group['parameters'].iloc[0]} | {group['steps'].mean():.0f} | {row} |")
-    for name in sorted(groups.keys() - {"ConvS5"}) if "ConvS5" in groups else ():
-        found = [difference(groups[name][c].to_numpy(), groups["ConvS5"][c].to_numpy()) for c in columns]
-        row = " | ".join(f"{shift:+.4f} ± {error:.4f}" for shift, error in found)
+    means, sems = (getattr(cells.groupby("name")[columns], each)() for each in ("mean", "sem"))
+    for name in means.index.drop("ConvS5") if "ConvS5" in means.index else ():
+        shifts, spread = means.loc[name] - means.loc["ConvS5"], np.hypot(sems.loc[name], sems.loc["ConvS5"])
+        row = " | ".join(f"{shifts[c]:+.4f} ± {spread[c]:.4f}" for c in columns)
         print(f"| {name} minus ConvS5 | | | {row} |")
     for name, found in floors(cells["part"].iloc[0], int(cells["videos"].iloc[0])).items():
         print(f"| {name} | | | | " + " | ".join(f"{found[c]:.4f}" for c in generated) + " |")

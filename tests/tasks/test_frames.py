@@ -1,6 +1,7 @@
 """FramesTask: losses and errors against their definitions, masks, rollouts, whole runs, what cannot be used."""
 
 import doctest
+import json
 import runpy
 import time
 from pathlib import Path
@@ -329,10 +330,16 @@ def moving_digits():
     return SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "bench_moving_digits.py")))
 
 
-def test_the_benchmark_knows_the_standard_error_of_a_difference():
-    difference = moving_digits().difference
-    assert difference(np.array([1.0, 2, 3]), np.array([0.0, 2])) == pytest.approx((1, (1 / 3 + 2 / 2) ** 0.5))
-    assert np.isnan(difference(np.ones(1), np.ones(3))[1])
+def test_the_table_of_the_benchmark_gives_differences_with_their_standard_error(tmp_path, capsys):
+    bench = moving_digits()
+    fixed = dict.fromkeys(bench.SETTINGS, 0) | {"part": "val", "videos": 1, "steps": 1, "parameters": 1}
+    for name, values in {"ConvS5": [1.0, 2, 3], "ConvLSTM": [0.0, 2]}.items():
+        for seed, value in enumerate(values):
+            found = dict.fromkeys(["one_step_mse", "mse_10", "ssim_10", "mse_40", "ssim_40"], value)
+            (tmp_path / f"{name}_{seed}.json").write_text(json.dumps({"name": name, **fixed, **found}))
+    bench.table(SimpleNamespace(folder=tmp_path))
+    row = " | ".join([f"-1.0000 ± {(1 / 3 + 2 / 2) ** 0.5:.4f}"] * 5)
+    assert f"| ConvLSTM minus ConvS5 | | | {row} |" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
