@@ -26,6 +26,7 @@ LAYERS = [
     {"mixer": "standard", "stability": "clip", "groups": 4},
     {"mixer": "half_glu", "stability": "none", "blocks": 2, "kernel_b": (1, 3)},
     {"state_kernel": 3},
+    {"mixer": "swiglu", "prenorm": True},
 ]
 EVERY_LAYER = pytest.mark.parametrize("choices", LAYERS, ids=str)
 
@@ -324,6 +325,12 @@ def test_mixers_are_their_formulas():
     mixer = make_layer(mixer="half_glu").mixer
     z = F.gelu(F.layer_norm(y.movedim(1, -1), (4,)))
     gated = z * torch.sigmoid(F.linear(z, mixer.gate.weight[..., 0, 0], mixer.gate.bias))
+    torch.testing.assert_close(mixer(y, u), gated.movedim(-1, 1))
+    mixer = make_layer(mixer="swiglu").mixer
+    n = F.layer_norm(y.movedim(1, -1), (4,))
+    of_y, of_u = mixer.gate.weight.split(4, 1)
+    gate = F.linear(n, of_y) + F.linear(u.movedim(1, -1), of_u) + mixer.gate.bias
+    gated = mixer.out(mixer.value(n) * gate / (1 + (-gate).exp()))
     torch.testing.assert_close(mixer(y, u), gated.movedim(-1, 1))
 
 

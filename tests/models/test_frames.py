@@ -102,6 +102,24 @@ def test_gradients_equal_those_of_the_step_loop(name, choices):
         assert other.any(), each
 
 
+@EVERY_CHOICE
+def test_steps_made_ready_once_are_steps_with_their_gradients(name, choices):
+    net, frames = network(name, **choices), video(n_frames=4)
+
+    def imagined(step):
+        net.zero_grad()
+        frame, state = frames[:, 0], net.zero_state(len(frames), frames)
+        for _ in range(3):
+            frame, state = step(frame, state)
+        frame.square().sum().backward()
+        return [frame, *(parameter.grad for parameter in net.parameters() if parameter.grad is not None)]
+
+    found, expected = imagined(net.stepper()), imagined(net.step)
+    assert len(found) > 10
+    for one, other in zip(found, expected, strict=True):
+        close(one, other, 1e-10 * (1 + other.abs().max().item()))
+
+
 @EVERY
 def test_future_frames_and_other_cases_do_not_matter(name):
     net, frames = network(name), video(n_cases=3)

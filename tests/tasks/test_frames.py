@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 import tsmodels.tasks.frames
 from tsmodels.metrics import psnr, ssim
-from tsmodels.models import ConvLSTMForFrames, DLinearForForecasting
+from tsmodels.models import ConvLSTMForFrames, ConvS5ForFrames, DLinearForForecasting
 from tsmodels.tasks import FramesTask
 from tsmodels_datamodules import GriddedDataModule
 
@@ -152,6 +152,23 @@ def test_a_rollout_is_trained_on_what_generate_makes(batch, rollout_frames):
     rollout = (generated - frames[:, CONTEXT : CONTEXT + rollout_frames]).square().mean()
     expected = train_loss(task(network, loss="mse"), batch) + rollout
     torch.testing.assert_close(train_loss(task(network, loss="mse", rollout_frames=rollout_frames), batch), expected)
+
+
+def test_steps_that_a_network_makes_ready_are_its_forward_frame_by_frame(batch):
+    """Loss and gradients of a network with ``stepper`` are those that it has without."""
+    torch.manual_seed(0)
+    network = ConvS5ForFrames(2, HEIGHT, WIDTH, d_model=8, d_state=8, n_layers=2, widths=(4, 6), groups=2).double()
+    bare = nn.Module()  # the same network, of which a task sees less
+    bare.inner, bare.generate, bare.forward = network, network.generate, network.forward
+    batch = {"frames": batch["frames"].double().clamp(-1, 1)}
+    losses, gradients = [], []
+    for each in (network, bare):
+        network.zero_grad()
+        losses.append(train_loss(task(each, rollout_frames=3), batch))
+        losses[-1].backward()
+        gradients.append([parameter.grad for parameter in network.parameters()])
+    torch.testing.assert_close(*losses, rtol=1e-12, atol=0)
+    torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-12)
 
 
 def test_the_gradient_goes_through_the_rollout(batch):

@@ -69,7 +69,24 @@ class HalfGLUMixer(nn.Module):
         return z * torch.sigmoid(self.gate(z))
 
 
-MIXERS = {"resnet": ResNetMixer, "standard": StandardMixer, "half_glu": HalfGLUMixer}
+class SwiGLUMixer(nn.Module):
+    """O (V n ⊙ SiLU(W [n, u])) with n = LN(y), V and W twice as wide as y: what was seen, times what is seen now."""
+
+    def __init__(self, channels: int, kernel: int | tuple[int, int], groups: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.value = nn.Linear(channels, 2 * channels)
+        self.gate = nn.Linear(2 * channels, 2 * channels)
+        self.out = nn.Linear(2 * channels, channels)
+
+    def forward(self, y: Tensor, u: Tensor) -> Tensor:
+        # linear maps of the last axis are much faster on a CPU than convolutions of 1 x 1, and there are the channels
+        n, u = self.norm(y.permute(0, 2, 3, 1)), u.permute(0, 2, 3, 1)
+        gated = self.value(n) * F.silu(self.gate(torch.cat([n, u], -1)))
+        return self.out(gated).permute(0, 3, 1, 2)
+
+
+MIXERS = {"resnet": ResNetMixer, "standard": StandardMixer, "half_glu": HalfGLUMixer, "swiglu": SwiGLUMixer}
 STATE_KERNELS = {1: ConvS5SSM, 3: WideConvS5SSM}
 
 
@@ -93,9 +110,12 @@ class ConvS5Layer(nn.Module):
     state_kernel : {1, 3}, default=1
         Pixels, each way, between which the states flow: 1 is :class:`ConvS5SSM`, 3 :class:`WideConvS5SSM`.
     kernel_mix : int or tuple of int, default=3
-        Odd size of the kernels of the mixer; "half_glu" has none.
-    mixer : {"resnet", "standard", "half_glu"}, default="resnet"
-        GELU(y + conv(GELU(GN(conv(GELU(GN(y))))))); GELU(GN(y + conv(u))); or z sigmoid(W z + c) with z = GELU(LN(y)).
+        Odd size of the kernels of the mixer; "half_glu" and "swiglu" have none.
+    mixer : {"resnet", "standard", "half_glu", "swiglu"}, default="resnet"
+        GELU(y + conv(GELU(GN(conv(GELU(GN(y))))))); GELU(GN(y + conv(u))); z sigmoid(W z + c) with z = GELU(LN(y)); or
+        O (V n ⊙ SiLU(W [n, u])) with n = LN(y), V and W of twice the channels. The last is not of the paper: it
+        multiplies what the states remember with the present input, as gated state space models do (arXiv 2206.13947),
+        in the form of SwiGLU (arXiv 2002.05202).
     dt_min, dt_max, dt_scale, stability, blocks
         See :class:`ConvS5SSM`.
     groups : int, default=32

@@ -1,5 +1,6 @@
 """What the networks over sequences of frames share: frame -> latent grid -> layers along time -> next frame."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,6 +18,7 @@ OUTPUTS = ("tanh", "linear")
 ROUNDING = 1e-5
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+NetworkStep = Callable[[Tensor, list[Tensor]], tuple[Tensor, list[Tensor]]]
 
 # Choices of ``ConvS5ForFrames``: for tests, for short videos of small frames on a CPU, for larger frames, and as
 # published for Moving MNIST of 300 frames of 64 x 64. Steps of 1e-2 to 1 frames make states that last 2 to 200 frames,
@@ -262,6 +264,13 @@ class FramesNetwork(nn.Module):
         entering = self.zero_state(len(frame), frame) if state is None else state
         return self._step(frame, entering, [layer.step for layer in self.layers])
 
+    def stepper(self) -> NetworkStep:
+        """``step(frame, state)`` made ready for many calls with the present weights, and without its checks.
+
+        What does not depend on the frame, such as a discretisation, is made once, here; gradients go through it.
+        """
+        return functools.partial(self._step, steps=[layer.stepper() for layer in self.layers])
+
     def zero_state(self, batch: int, like: Tensor) -> list[Tensor]:
         """State before the first frame, in dtype and on the device of ``like``."""
         return [layer.zero_state(batch, *self.latent_size, like) for layer in self.layers]
@@ -303,10 +312,10 @@ class FramesNetwork(nn.Module):
         self._check_values(context)
         n_observed = context.shape[1] - 1
         state = self.observe(context[:, :-1]) if n_observed else self.zero_state(len(context), context)
-        steps = [layer.stepper() for layer in self.layers]
+        step = self.stepper()
         frame, frames = context[:, -1], []
         for _ in range(n_frames):
-            frame, state = self._step(frame, state, steps)
+            frame, state = step(frame, state)
             frame = keep(frame)
             frames.append(frame)
         return torch.stack(frames, 1)

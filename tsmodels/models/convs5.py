@@ -57,7 +57,7 @@ class ConvS5ForFrames(FramesNetwork):
         Odd size of the kernels of the layers.
     state_kernel : {1, 3}, default=1
         Pixels of the latent grid, each way, between which the states themselves flow; 1: each stays in its pixel.
-    mixer : {"resnet", "standard", "half_glu"}, default="resnet"
+    mixer : {"resnet", "standard", "half_glu", "swiglu"}, default="resnet"
         What stands behind each state space model, see :class:`tsmodels.layers.ConvS5Layer`.
     dt_min, dt_max : float, default=1e-3, 1e-1
         Range of the initial step sizes, drawn log-uniformly, in units of one frame.
@@ -89,6 +89,7 @@ class ConvS5ForFrames(FramesNetwork):
         "groups": Choice(4, 8, 16),
         "kernel": Choice(3, 5),
         "state_kernel": Choice(1, 3),
+        "mixer": Choice("resnet", "half_glu", "swiglu"),
         "dt_min": Real(1e-4, 1e-2, log=True),
         "prenorm": Choice(False, True),
         "dropout": Real(0.0, 0.3),
@@ -184,10 +185,10 @@ class ConvS5ForClassification(nn.Module):
         Number of layers.
     kernel : int, default=3
         Odd size of the kernels, along every axis along which the grid has more than one cell by its layout.
-    mixer : {"half_glu", "resnet", "standard"}, default="half_glu"
+    mixer : {"half_glu", "resnet", "standard", "swiglu"}, default="half_glu"
         What stands behind each state space model, see :class:`tsmodels.layers.ConvS5Layer`.
     groups : int, default=1
-        Groups of the group norms of the last two mixers; a group of one channel and one cell would be constant.
+        Groups of the group norms of "resnet" and "standard"; a group of one channel and one cell would be constant.
     bidirectional : bool, default=True
         Whether state space models of their own also walk backwards in time.
     dt_min, dt_max : float, default=1e-3, 1e-1

@@ -1,5 +1,6 @@
 """The frames task: a network learns the next frame of videos or fields, and is judged by what it generates."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -42,7 +43,9 @@ class FramesTask(NetTask):
     network : nn.Module
         ``forward(frames, state=None)`` returns predictions of the next frame at every time, like ``frames``, and the
         state after the last; ``generate(context, n_frames)``, or with ``mask`` as a third argument by name, returns
-        (batch, n_frames, channel, height, width). The state is needed for ``rollout_frames`` only.
+        (batch, n_frames, channel, height, width). The state is needed for ``rollout_frames`` only, for which
+        ``stepper()``, if the network has it, returns ``step(frame, state)`` -> next frame (batch, channel, height,
+        width), state; otherwise ``forward`` is called with one frame at a time.
     loss : str, default="mse+mae"
         "mse+mae" (half of each), "mse" or "mae", of cells that count.
     reduction : str, default="mean"
@@ -224,13 +227,25 @@ class FramesTask(NetTask):
         observed, state = self._next_frames(frames[:, : self.context])
         following = frames[:, self.context : -1]
         predictions = [observed] + ([self._next_frames(following, state)[0]] if following.shape[1] else [])
-        generated = [observed[:, -1:]]
+        generated, step = [observed[:, -1]], self._stepper()
         while len(generated) < self.rollout_frames:
-            frame, state = self._next_frames(_kept(generated[-1], mask), state)
-            generated.append(frame)
+            frame, state = step(_kept(generated[-1], mask), state)
+            generated.append(self._of_shape(frame, tuple(frames[:, 0].shape), "a generated frame"))
         target = frames[:, self.context : self.context + self.rollout_frames]
         next_frames = self._loss_of(torch.cat(predictions, 1), frames[:, 1:], mask)
-        return next_frames + self._loss_of(torch.cat(generated, 1), target, mask)
+        return next_frames + self._loss_of(torch.stack(generated, 1), target, mask)
+
+    def _stepper(self) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
+        """Return what takes a frame and a state to the next frame and state."""
+        make = getattr(self.network, "stepper", None)
+        if make is not None:
+            return make()
+
+        def step(frame: Tensor, state: Any) -> tuple[Tensor, Any]:
+            prediction, state = self.network(frame[:, None], state)
+            return prediction[:, 0], state
+
+        return step
 
     def _loss_of(self, predictions: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         squared, absolute = LOSSES[self.loss]
