@@ -247,7 +247,7 @@ def main() -> None:
     one.add_argument("--lr", type=float, default=4e-3)
     one.add_argument("--batch-size", type=int, default=4)
     one.add_argument("--squared-until", type=float, default=0.6, help="share of the time without absolute errors")
-    one.add_argument("--rollout-from", type=float, default=0.7, help="share of the time before frames are generated")
+    one.add_argument("--rollout-from", type=float, default=0.85, help="share of the time before frames are generated")
     one.add_argument("--rollout-frames", type=int, default=10, help="frames that are then generated")
     one.add_argument("--part", choices=("val", "test"), default="test")
     one.add_argument("--videos", type=int, default=200)
