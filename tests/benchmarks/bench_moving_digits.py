@@ -12,8 +12,8 @@ The loss is that of the next frames, squared errors first and half squared, half
 part of the time also that of 10 frames generated after the first 10.  Learning rate and loss follow the share of the
 time that is gone, not the number of steps, so that each network ends its schedule when its time is over.  Then 10
 frames are observed and 40 made, on the same videos for all.  Nothing is selected: the network of the last step is
-measured, once.  ``table`` gives mean ± standard deviation over seeds, and below that the differences to ConvS5, there
-with the standard error of the difference.
+measured, once.  ``table`` gives mean ± standard deviation over seeds, and below that the differences to one of the
+networks, there with the standard error of the difference.
 """
 
 import argparse
@@ -228,10 +228,11 @@ def table(options: argparse.Namespace) -> None:
         row = " | ".join(f"{group[c].mean():.4f} ± {group[c].std():.4f}" for c in columns)
         print(f"| {name}, {len(group)} seeds | {group['parameters'].iloc[0]} | {group['steps'].mean():.0f} | {row} |")
     means, sems = (getattr(cells.groupby("name")[columns], each)() for each in ("mean", "sem"))
-    for name in means.index.drop("ConvS5") if "ConvS5" in means.index else ():
-        shifts, spread = means.loc[name] - means.loc["ConvS5"], np.hypot(sems.loc[name], sems.loc["ConvS5"])
+    one = options.reference
+    for name in means.index.drop(one) if one in means.index else ():
+        shifts, spread = means.loc[name] - means.loc[one], np.hypot(sems.loc[name], sems.loc[one])
         row = " | ".join(f"{shifts[c]:+.4f} ± {spread[c]:.4f}" for c in columns)
-        print(f"| {name} minus ConvS5 | | | {row} |")
+        print(f"| {name} minus {one} | | | {row} |")
     for name, found in floors(cells["part"].iloc[0], int(cells["videos"].iloc[0])).items():
         print(f"| {name} | | | | " + " | ".join(f"{found[c]:.4f}" for c in generated) + " |")
 
@@ -255,6 +256,7 @@ def main() -> None:
     one.set_defaults(run=train)
     shown = commands.add_parser("table", help="print the table of a folder")
     shown.add_argument("folder", type=Path)
+    shown.add_argument("--reference", choices=NAMES, default="ConvS5", help="whose differences to the others are shown")
     shown.set_defaults(run=table)
     options = parser.parse_args()
     torch.set_num_threads(1)

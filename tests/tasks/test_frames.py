@@ -354,9 +354,10 @@ def test_the_table_of_the_benchmark_gives_differences_with_their_standard_error(
         for seed, value in enumerate(values):
             found = dict.fromkeys(["one_step_mse", "mse_10", "ssim_10", "mse_40", "ssim_40"], value)
             (tmp_path / f"{name}_{seed}.json").write_text(json.dumps({"name": name, **fixed, **found}))
-    bench.table(SimpleNamespace(folder=tmp_path))
-    row = " | ".join([f"-1.0000 ± {(1 / 3 + 2 / 2) ** 0.5:.4f}"] * 5)
-    assert f"| ConvLSTM minus ConvS5 | | | {row} |" in capsys.readouterr().out
+    for one, other, shift in (("ConvLSTM", "ConvS5", "-1.0000"), ("ConvS5", "ConvLSTM", "+1.0000")):
+        bench.table(SimpleNamespace(folder=tmp_path, reference=other))
+        row = " | ".join([f"{shift} ± {(1 / 3 + 2 / 2) ** 0.5:.4f}"] * 5)
+        assert f"| {one} minus {other} | | | {row} |" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
