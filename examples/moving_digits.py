@@ -26,7 +26,7 @@ CONTEXT, TRAINED, IMAGINED = 10, 20, 40
 BATCH = 4
 # 8 x 8 patches of 4 x 4 pixels: a network that one core can train; not squashed, or it can end in black (see its page)
 NETWORK = {"d_model": 32, "d_state": 32, "n_layers": 4, "widths": (32,), "patch_size": 4, "output": "linear"}
-NETWORK |= {"dt_min": 1e-2, "dt_max": 1.0}
+NETWORK |= {"dt_min": 1e-2, "dt_max": 1.0, "mixer": "swiglu"}
 TINY = {"d_model": 8, "d_state": 8, "n_layers": 1, "widths": (8,), "patch_size": 4}
 
 

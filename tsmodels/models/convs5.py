@@ -8,6 +8,7 @@ Encoder and decoder are those that the authors used for Moving MNIST.  What diff
 * eigenvalues are kept in the left half-plane by their parametrisation, not by clipping;
 * for fields, increments without a squashing function, and masks;
 * the steps and the transition are not decayed;
+* a mixer of gates, "swiglu", and states that flow between pixels, both as options;
 * classification, by this package's own choice, also with a second recurrence backwards in time, and of panels, whose
   variates are the cells of a grid with one row, or the channels of a grid with one cell.
 """
