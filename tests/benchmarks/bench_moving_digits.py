@@ -103,8 +103,8 @@ class Timetable(L.Callback):
         trainer.should_stop = self.clock.share >= 1
 
 
-def trained(options: argparse.Namespace) -> tuple[FramesNetwork, dict[str, float]]:
-    """Return the network with its last weights, and steps, CPU seconds and the largest learning rate."""
+def trained(options: argparse.Namespace) -> tuple[FramesNetwork, dict[str, Any]]:
+    """Return the network with its last weights, and steps, CPU seconds, the largest learning rate and whose digits."""
     data = MovingMNISTDataModule(
         n_frames=max(TRAINED, CONTEXT + options.rollout_frames),
         context=CONTEXT,
@@ -141,6 +141,7 @@ def trained(options: argparse.Namespace) -> tuple[FramesNetwork, dict[str, float
         "steps": trainer.global_step,
         "seconds": round(clock.spent, 1),
         "peak_lr": timetable.peak_lr,
+        "digits": data.source,
     }
 
 
@@ -215,9 +216,15 @@ def table(options: argparse.Namespace) -> None:
     if not records:
         raise SystemExit(f"no results in {options.folder}")
     cells = pd.DataFrame(records)
-    if len(cells[[*SETTINGS]].drop_duplicates()) > 1:
+    compared = (*SETTINGS, "digits")
+    if len(cells[[*compared]].drop_duplicates()) > 1:
         raise SystemExit(
-            f"{options.folder} holds results of different settings ({', '.join(SETTINGS)}): not comparable"
+            f"{options.folder} holds results of different settings ({', '.join(compared)}): not comparable"
+        )
+    here, trained_on = MovingMNISTDataModule(size=SIZE).source, cells["digits"].iloc[0]
+    if here != trained_on:
+        raise SystemExit(
+            f"trained on {trained_on} digits, the floors would be of {here} digits: set TSMODELS_DATA alike"
         )
     generated = [f"{measure}_{n}" for n in HORIZONS for measure in ("mse", "ssim")]
     columns = ["one_step_mse", *generated]

@@ -20,7 +20,8 @@ CHOICES = {
         [
             {},
             {"output": "linear", "increments": True, "prenorm": True},
-            {"mixer": "swiglu", "widths": (4,), "patch_size": 2, "state_kernel": 3},
+            {"mixer": "half_glu", "widths": (4,), "patch_size": 2, "state_kernel": 3},
+            {"mixer": "swiglu", "state_kernel": 3},
         ],
     ),
     "ConvLSTMForFrames": (

@@ -350,14 +350,19 @@ def moving_digits():
 def test_the_table_of_the_benchmark_gives_differences_with_their_standard_error(tmp_path, capsys):
     bench = moving_digits()
     fixed = dict.fromkeys(bench.SETTINGS, 0) | {"part": "val", "videos": 1, "steps": 1, "parameters": 1}
+    here = bench.MovingMNISTDataModule(size=bench.SIZE).source
     for name, values in {"ConvS5": [1.0, 2, 3], "ConvLSTM": [0.0, 2]}.items():
         for seed, value in enumerate(values):
             found = dict.fromkeys(["one_step_mse", "mse_10", "ssim_10", "mse_40", "ssim_40"], value)
-            (tmp_path / f"{name}_{seed}.json").write_text(json.dumps({"name": name, **fixed, **found}))
+            (tmp_path / f"{name}_{seed}.json").write_text(json.dumps({"name": name, "digits": here, **fixed, **found}))
     for one, other, shift in (("ConvLSTM", "ConvS5", "-1.0000"), ("ConvS5", "ConvLSTM", "+1.0000")):
         bench.table(SimpleNamespace(folder=tmp_path, reference=other))
         row = " | ".join([f"{shift} ± {(1 / 3 + 2 / 2) ** 0.5:.4f}"] * 5)
         assert f"| {one} minus {other} | | | {row} |" in capsys.readouterr().out
+    for path in tmp_path.glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"digits": "other"}))
+    with pytest.raises(SystemExit, match=f"trained on other digits, the floors would be of {here} digits"):
+        bench.table(SimpleNamespace(folder=tmp_path, reference="ConvS5"))
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
